@@ -1,0 +1,350 @@
+package agent
+
+import (
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Version is the protocol's version. A daemon refuses an agent of another one.
+const Version = 1
+
+// MaxFrame bounds a request or response frame, in bytes.
+const MaxFrame = 8 << 20
+
+// Methods. The request and response types of method X are XRequest and
+// XResponse; a method without its own response type answers Empty.
+const (
+	MethodInfo     = "info"     // Empty → InfoResponse
+	MethodWake     = "wake"     // guest only: what a clone of a template must be given before any workload
+	MethodShutdown = "shutdown" // ends every container, unmounts all; a guest then powers off
+
+	MethodCreate = "create" // CreateRequest → ProcessResponse: everything up to, not including, the workload's execve
+	MethodDelete = "delete" // IDRequest; kills what is left, unmounts, removes cgroups; idempotent
+	MethodList   = "list"   // Empty → ListResponse
+	MethodPause  = "pause"  // IDRequest
+	MethodResume = "resume" // IDRequest
+	MethodUpdate = "update" // UpdateRequest
+	MethodStats  = "stats"  // IDRequest → StatsResponse
+	MethodTop    = "top"    // IDRequest → TopResponse
+
+	// A process is named by its container's ID and an exec ID, which is empty
+	// for the container's own process. It is created, then attached to by
+	// whoever wants every byte from the first, then started.
+	MethodExec   = "exec"   // ExecRequest: prepares, does not start
+	MethodStart  = "start"  // ProcessRequest → ProcessResponse once execve has succeeded, or an *Error with class NotFound or NotExecutable
+	MethodAttach = "attach" // AttachRequest, then I/O frames both ways
+	MethodResize = "resize" // ResizeRequest
+	MethodKill   = "kill"   // KillRequest
+	MethodWait   = "wait"   // ProcessRequest → Exit, when the process has ended and its output was written out
+
+	// Files of a container, running or only created. Paths are resolved inside
+	// the container's root file system, never through it to the kernel's.
+	MethodStat    = "stat"    // PathRequest → FileStat
+	MethodArchive = "archive" // PathRequest, then tar bytes to the caller until EOF, with ustar/PAX owners as the container sees them
+	MethodExtract = "extract" // ExtractRequest, then tar bytes from the caller until it closes its side, then one more response frame
+	MethodDiff    = "diff"    // IDRequest → DiffResponse
+)
+
+// Empty is a request or response without content.
+type Empty struct{}
+
+// IDRequest names a container.
+type IDRequest struct {
+	ID string
+}
+
+// InfoResponse describes an agent and its kernel.
+type InfoResponse struct {
+	Version       int // of the protocol
+	Guest         bool
+	PID           int
+	KernelRelease string // uname -r
+	CgroupVersion int    // 1 or 2
+	Warnings      []string `json:",omitempty"` // what this kernel or its privileges do not allow, in plain words
+}
+
+// WakeRequest makes a guest that was resumed from a template its own machine.
+type WakeRequest struct {
+	Entropy   []byte    // at least 32 bytes; credited and mixed before anything else runs
+	Time      time.Time // wall clock
+	MachineID string    // 32 hexadecimal digits
+}
+
+// CreateRequest describes a container to its agent.
+type CreateRequest struct {
+	ID string
+	// Hostname, Root, Mounts, Annotations and Hooks of Spec are not used; the
+	// fields below say it instead. Namespaces with a Path are joined.
+	// Linux.UIDMappings, GIDMappings, Resources, MaskedPaths, ReadonlyPaths,
+	// Sysctl, Devices, and Process with Args, Env, Cwd, Capabilities, Rlimits,
+	// NoNewPrivileges, Terminal, ConsoleSize and OOMScoreAdj are honoured.
+	// Process.User is not used: see User.
+	Spec *specs.Spec
+	// User, Groups: as in an image's config ("name", "uid", "name:group",
+	// "uid:gid"), looked up in the container's own /etc/passwd and /etc/group.
+	// Its home becomes $HOME when Env has none.
+	User     string
+	Groups   []string `json:",omitempty"` // additional, by name or number
+	Hostname string
+	Domain   string `json:",omitempty"`
+	Rootfs   Rootfs
+	Mounts   []Mount `json:",omitempty"` // in order; sorted by the caller so that parents come first
+	Files    []File  `json:",omitempty"`
+	Links    []Link  `json:",omitempty"` // empty with a network namespace: loopback alone
+	// Seccomp is the program for the workload: struct sock_filter entries,
+	// native byte order. Empty means none.
+	Seccomp []byte `json:",omitempty"`
+	// Init puts a small init in front as PID 1, which reaps orphans and forwards signals.
+	Init bool `json:",omitempty"`
+	// OpenStdin keeps standard input open for attachers; without it the
+	// workload reads end of file. StdinOnce closes it when the first attacher
+	// that sent anything has gone.
+	OpenStdin bool `json:",omitempty"`
+	StdinOnce bool `json:",omitempty"`
+	// Log is the sink for output frames (see internal/logs): a file, appended
+	// to, or a virtio port. Empty means that output goes to attachers alone.
+	Log string `json:",omitempty"`
+	// CgroupParent is the path below each hierarchy's root in which the
+	// container's own cgroup, named by its ID, is made.
+	CgroupParent string
+}
+
+// Rootfs says what a root file system is made of, in the agent's own paths.
+type Rootfs struct {
+	Layers   []Layer // lowest first; EROFS images
+	Upper    Upper
+	ReadOnly bool `json:",omitempty"` // the container sees it read-only; /etc/hosts and the like stay what Files says
+}
+
+// Layer is one EROFS image: a file, or a part of a block device.
+type Layer struct {
+	Path   string // file or block device
+	Offset int64  `json:",omitempty"` // bytes, a multiple of 4096; block devices only
+	Size   int64  `json:",omitempty"` // bytes, a multiple of 4096; block devices only
+}
+
+// Upper is the writable layer: a directory that the agent fills with what
+// overlayfs needs (upper and work), or an ext4 disk that holds one.
+type Upper struct {
+	Dir    string `json:",omitempty"`
+	Device string `json:",omitempty"`
+}
+
+// Mount types.
+const (
+	MountBind  = "bind"  // Source is a path on the agent's kernel, file or directory
+	MountTmpfs = "tmpfs" // Options as mount(8) takes them: size=, mode=, nosuid, …
+	MountShare = "share" // guest only: Source names a share that the host serves (see internal/share)
+)
+
+// Mount puts a file system into a container. Missing mount points are made in
+// the writable layer, and never through a symbolic link out of the root.
+type Mount struct {
+	Type        string
+	Source      string
+	Target      string // absolute
+	ReadOnly    bool     `json:",omitempty"` // recursively
+	Options     []string `json:",omitempty"`
+	Propagation string   `json:",omitempty"` // rprivate when empty
+	// CopyUp: when the mounted directory is empty, it first gets what the
+	// image has at Target, with its owners and modes (named volumes).
+	CopyUp bool `json:",omitempty"`
+}
+
+// File is content that the agent keeps beside the container and bind-mounts
+// over Path: /etc/hosts, /etc/resolv.conf, /etc/hostname.
+type File struct {
+	Path    string
+	Mode    uint32
+	Content []byte
+}
+
+// Link is a network interface that exists on the agent's kernel and that the
+// agent moves into the container.
+type Link struct {
+	Name      string   // as it is now
+	NewName   string   // in the container: eth0
+	MAC       string   `json:",omitempty"` // set when given
+	MTU       int      `json:",omitempty"`
+	Addresses []string // CIDR
+	Gateways  []string `json:",omitempty"` // default routes, one for each family at most
+}
+
+// ProcessRequest names a process.
+type ProcessRequest struct {
+	ID     string
+	ExecID string `json:",omitempty"`
+}
+
+// ProcessResponse tells a process's ID on the agent's kernel, as the agent's PID namespace numbers it.
+type ProcessResponse struct {
+	PID int
+}
+
+// ExecRequest prepares another process in a running container. It gets the
+// container's namespaces, cgroup, seccomp program and, unless Privileged, its
+// capabilities.
+type ExecRequest struct {
+	ID         string
+	ExecID     string
+	Args       []string
+	Env        []string // added to the container's own
+	Cwd        string   // empty: the container's
+	User       string   // empty: the container's
+	Terminal   bool     `json:",omitempty"`
+	Width      uint     `json:",omitempty"`
+	Height     uint     `json:",omitempty"`
+	OpenStdin  bool     `json:",omitempty"`
+	Privileged bool     `json:",omitempty"`
+}
+
+// AttachRequest asks for a process's streams from now on. The response is
+// Empty; I/O frames follow (see IO). The agent closes the stream when the
+// process's output has ended, also when it had ended before.
+type AttachRequest struct {
+	ID     string
+	ExecID string `json:",omitempty"`
+	Stdin  bool   `json:",omitempty"`
+	Stdout bool   `json:",omitempty"`
+	Stderr bool   `json:",omitempty"`
+}
+
+// Kinds of I/O frames: one byte of kind, a 4-byte big-endian length, at most MaxIO bytes.
+const (
+	IOStdin      = 0
+	IOStdout     = 1
+	IOStderr     = 2
+	IOStdinClose = 3 // no payload: the attacher's standard input has ended
+)
+
+// MaxIO bounds an I/O frame's payload, in bytes.
+const MaxIO = 64 << 10
+
+// ResizeRequest sets a terminal's size in characters.
+type ResizeRequest struct {
+	ID     string
+	ExecID string `json:",omitempty"`
+	Width  uint
+	Height uint
+}
+
+// KillRequest sends a signal to a process, or with All to every process of the container.
+type KillRequest struct {
+	ID     string
+	ExecID string `json:",omitempty"`
+	Signal int
+	All    bool `json:",omitempty"`
+}
+
+// Exit tells how a process ended. Code is 128+n for one that signal n ended.
+type Exit struct {
+	Code      int
+	Signal    int `json:",omitempty"`
+	OOMKilled bool `json:",omitempty"` // the kernel killed a process of the container for memory
+	At        time.Time
+}
+
+// States of a container at its agent.
+const (
+	StateCreated = "created"
+	StateRunning = "running"
+	StatePaused  = "paused"
+	StateExited  = "exited" // kept until it is deleted
+)
+
+// Container is an agent's view of a container.
+type Container struct {
+	ID        string
+	State     string
+	PID       int       `json:",omitempty"`
+	StartedAt time.Time `json:",omitzero"`
+	Exit      *Exit     `json:",omitempty"` // when exited
+}
+
+// ListResponse lists every container that was created and not deleted.
+type ListResponse struct {
+	Containers []Container
+}
+
+// UpdateRequest changes limits while running; nil fields stay.
+type UpdateRequest struct {
+	ID        string
+	Resources *specs.LinuxResources
+}
+
+// TopResponse is a process table: as `ps -ef` shows it, with IDs as the agent's kernel numbers them.
+type TopResponse struct {
+	Titles    []string
+	Processes [][]string
+}
+
+// StatsResponse holds a container's counters since its start; times are in
+// nanoseconds, sizes in bytes.
+type StatsResponse struct {
+	Read        time.Time
+	CPUTotal    uint64
+	CPUUser     uint64
+	CPUSystem   uint64
+	OnlineCPUs  uint32
+	SystemCPU   uint64 // all CPUs of the kernel, all modes
+	Memory      uint64 // in use, page cache included
+	MemoryCache uint64 // inactive file pages: what docker subtracts
+	MemoryLimit uint64 // the limit, or the kernel's memory
+	PIDs        uint64
+	PIDsLimit   uint64 // 0: none
+	BlockRead   uint64
+	BlockWrite  uint64
+	Networks    map[string]NetworkStats `json:",omitempty"`
+}
+
+// NetworkStats counts one interface of a container.
+type NetworkStats struct {
+	RxBytes, RxPackets, RxErrors, RxDropped uint64
+	TxBytes, TxPackets, TxErrors, TxDropped uint64
+}
+
+// PathRequest names a path in a container.
+type PathRequest struct {
+	ID   string
+	Path string
+	// Follow resolves a symbolic link at the path's end.
+	Follow bool `json:",omitempty"`
+}
+
+// ExtractRequest unpacks a tar stream into a directory of a container.
+type ExtractRequest struct {
+	ID   string
+	Path string
+	// NoOverwriteDirNonDir refuses to replace a directory by a non-directory and the reverse.
+	NoOverwriteDirNonDir bool `json:",omitempty"`
+	// CopyUIDGID gives the files the owners of the tar entries as they are, else root's.
+	CopyUIDGID bool `json:",omitempty"`
+}
+
+// FileStat describes one file of a container. Mode is Go's fs.FileMode.
+type FileStat struct {
+	Name       string
+	Size       int64
+	Mode       uint32
+	ModTime    time.Time
+	LinkTarget string `json:",omitempty"`
+}
+
+// Kinds of change against the image, numbered as in the Docker API.
+const (
+	ChangeModified = 0
+	ChangeAdded    = 1
+	ChangeDeleted  = 2
+)
+
+// Change is one path that differs from the image.
+type Change struct {
+	Path string
+	Kind int
+}
+
+// DiffResponse lists changes, sorted by path.
+type DiffResponse struct {
+	Changes []Change
+}
