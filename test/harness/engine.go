@@ -76,7 +76,10 @@ func checkout() (string, error) {
 }
 
 // New starts an engine. The caller must Close it.
-func New() (*Engine, error) {
+func New() (*Engine, error) { return NewAt("") }
+
+// NewAt is New with the engine's files in a folder below parent.
+func NewAt(parent string) (*Engine, error) {
 	if os.Getuid() != 0 {
 		return nil, errors.New("an engine needs root: run the tests with sudo make test")
 	}
@@ -84,7 +87,7 @@ func New() (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "abode-test-")
+	dir, err := os.MkdirTemp(parent, "abode-test-")
 	if err != nil {
 		return nil, err
 	}
