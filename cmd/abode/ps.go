@@ -1,0 +1,270 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+	"github.com/spf13/cobra"
+
+	"github.com/abode-run/abode/internal/cli/format"
+)
+
+// isolationAnnotation is where the engine's list says how strong the wall
+// around a container is: Docker's summary has no field for it.
+const isolationAnnotation = "abode.isolation"
+
+var psHeaders = format.Headers{
+	"ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "CreatedAt": "CREATED AT", "RunningFor": "CREATED",
+	"Status": "STATUS", "State": "STATE", "Ports": "PORTS", "Names": "NAMES", "Labels": "LABELS", "Mounts": "MOUNTS",
+	"LocalVolumes": "LOCAL VOLUMES", "Networks": "NETWORKS", "Size": "SIZE", "Isolation": "ISOLATION",
+}
+
+const psTable = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Isolation}}\t{{.Names}}"
+
+// psRow is a container as `ps --format` sees it.
+type psRow struct {
+	Command, CreatedAt, ID, Image, Isolation, Labels, LocalVolumes, Mounts string
+	Names, Networks, Ports, RunningFor, Size, State, Status                string
+	labels                                                                 map[string]string
+}
+
+// Label is the value of one label.
+func (r psRow) Label(name string) string { return r.labels[name] }
+
+func newPs(a *app, use string, aliases ...string) *cobra.Command {
+	var all, latest, noTrunc, quiet, size bool
+	var last int
+	var fmtFlag string
+	var filter []string
+	cmd := &cobra.Command{
+		Use: use + " [OPTIONS]", Aliases: aliases,
+		Short: "List containers",
+		Long: `List the running containers, or all with -a.
+
+Filters: id, name, label, status, exited, ancestor, before, since, volume,
+network, publish, expose, health, isolation.`,
+		Example: `  abode ps -a
+  abode ps --filter status=exited -q
+  abode ps --format 'table {{.Names}}\t{{.Isolation}}\t{{.Status}}'`,
+		Args: exactly(0),
+	}
+	f := cmd.Flags()
+	f.BoolVarP(&all, "all", "a", false, "all containers, not only the running ones")
+	f.BoolVarP(&latest, "latest", "l", false, "the one created last, in any state")
+	f.IntVarP(&last, "last", "n", -1, "the N created last, in any state")
+	f.BoolVar(&noTrunc, "no-trunc", false, "do not shorten anything")
+	f.BoolVarP(&quiet, "quiet", "q", false, "IDs alone")
+	f.BoolVarP(&size, "size", "s", false, "sizes too")
+	f.StringVar(&fmtFlag, "format", "", "json, or a Go template, perhaps after the word table")
+	f.StringArrayVarP(&filter, "filter", "f", nil, "those that match (NAME=VALUE)")
+	cmd.RunE = a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
+		fs, err := filters(filter)
+		if err != nil {
+			return err
+		}
+		isolations := fs["isolation"]
+		delete(fs, "isolation")
+		if latest {
+			last = 1
+		}
+		r, err := c.ContainerList(ctx, client.ContainerListOptions{
+			All: all, Limit: max(last, 0), Filters: fs, Size: size || strings.Contains(fmtFlag, ".Size"),
+		})
+		if err != nil {
+			return err
+		}
+		kinds := map[string]string{}
+		if isolations != nil || !quiet && (fmtFlag == "" || fmtFlag == "json" || fmtFlag == "table" || strings.Contains(fmtFlag, ".Isolation") || strings.Contains(fmtFlag, "json .")) {
+			kinds = isolationsOf(ctx, c, r.Items)
+		}
+		var rows []psRow
+		for _, item := range r.Items {
+			row := newPsRow(item, noTrunc)
+			row.Isolation = kinds[item.ID]
+			if isolations != nil && !isolations[row.Isolation] {
+				continue
+			}
+			rows = append(rows, row)
+		}
+		table := psTable
+		if size {
+			table += "\t{{.Size}}"
+		}
+		if quiet && fmtFlag == "" {
+			fmtFlag = "{{.ID}}"
+		}
+		return format.Write(a.out, fmtFlag, table, psHeaders, rows)
+	})
+	return cmd
+}
+
+// isolationsOf finds the isolation of each container: in the list, or where
+// an engine doesn't put it there, by inspecting it.
+func isolationsOf(ctx context.Context, c *client.Client, items []container.Summary) map[string]string {
+	out := make(map[string]string, len(items))
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 8)
+	for _, item := range items {
+		if v, ok := item.HostConfig.Annotations[isolationAnnotation]; ok {
+			mu.Lock()
+			out[item.ID] = v
+			mu.Unlock()
+			continue
+		}
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			r, err := c.ContainerInspect(ctx, item.ID, client.ContainerInspectOptions{})
+			if err != nil || r.Container.HostConfig == nil {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			out[item.ID] = isolationName(r.Container.HostConfig.Isolation)
+		})
+	}
+	wg.Wait()
+	return out
+}
+
+// isolationName is what an isolation is called in lists.
+func isolationName(i container.Isolation) string {
+	if i.IsDefault() {
+		return "container"
+	}
+	return string(i)
+}
+
+func newPsRow(s container.Summary, noTrunc bool) psRow {
+	created := time.Unix(s.Created, 0)
+	r := psRow{
+		ID: s.ID, Image: s.Image, Status: s.Status, State: string(s.State), labels: s.Labels,
+		CreatedAt: created.String(), RunningFor: ago(created), Ports: ports(s.Ports), Labels: joinMap(s.Labels),
+		Size: containerSize(s.SizeRw, s.SizeRootFs),
+	}
+	if r.Image == "" {
+		r.Image = "<no image>"
+	}
+	command := s.Command
+	if !noTrunc {
+		r.ID, command = format.ShortID(s.ID), format.Ellipsis(command, 20)
+		if strings.HasPrefix(r.Image, "sha256:") {
+			r.Image = format.ShortID(r.Image)
+		}
+	}
+	r.Command = strconv.Quote(command)
+	names := make([]string, 0, len(s.Names))
+	for _, n := range s.Names {
+		names = append(names, strings.TrimPrefix(n, "/"))
+	}
+	r.Names = strings.Join(names, ",")
+	var mounts []string
+	local := 0
+	for _, m := range s.Mounts {
+		name := m.Name
+		if name == "" {
+			name = m.Source
+		}
+		if !noTrunc {
+			name = format.Ellipsis(name, 15)
+		}
+		mounts = append(mounts, name)
+		if m.Driver == "local" {
+			local++
+		}
+	}
+	r.Mounts, r.LocalVolumes = strings.Join(mounts, ","), strconv.Itoa(local)
+	if s.NetworkSettings != nil {
+		var networks []string
+		for n := range s.NetworkSettings.Networks {
+			networks = append(networks, n)
+		}
+		slices.Sort(networks)
+		r.Networks = strings.Join(networks, ",")
+	}
+	return r
+}
+
+// ago is how long ago t was, in words.
+func ago(t time.Time) string { return units.HumanDuration(time.Since(t)) + " ago" }
+
+func containerSize(rw, root int64) string {
+	s := units.HumanSizeWithPrecision(float64(rw), 3)
+	if root > 0 {
+		s += " (virtual " + units.HumanSizeWithPrecision(float64(root), 3) + ")"
+	}
+	return s
+}
+
+func joinMap(m map[string]string) string {
+	var out []string
+	for k, v := range m {
+		out = append(out, k+"="+v)
+	}
+	slices.Sort(out)
+	return strings.Join(out, ",")
+}
+
+// ports lists published and exposed ports as Docker does: those in a row, on
+// one address, as a range.
+func ports(list []container.PortSummary) string {
+	slices.SortFunc(list, func(a, b container.PortSummary) int {
+		if c := strings.Compare(a.Type, b.Type); c != 0 {
+			return c
+		}
+		if c := a.IP.Compare(b.IP); c != 0 {
+			return c
+		}
+		return int(a.PrivatePort) - int(b.PrivatePort)
+	})
+	var out []string
+	for i := 0; i < len(list); {
+		j := i + 1
+		for ; j < len(list) && follows(list[i], list[j], j-i); j++ {
+		}
+		out = append(out, portRange(list[i], list[j-1]))
+		i = j
+	}
+	return strings.Join(out, ", ")
+}
+
+func follows(first, p container.PortSummary, n int) bool {
+	return p.Type == first.Type && p.IP == first.IP && int(p.PrivatePort) == int(first.PrivatePort)+n &&
+		(p.PublicPort == 0) == (first.PublicPort == 0) &&
+		(p.PublicPort == 0 || int(p.PublicPort) == int(first.PublicPort)+n)
+}
+
+func portRange(first, last container.PortSummary) string {
+	span := func(a, b uint16) string {
+		if a == b {
+			return strconv.Itoa(int(a))
+		}
+		return fmt.Sprintf("%d-%d", a, b)
+	}
+	s := span(first.PrivatePort, last.PrivatePort) + "/" + first.Type
+	if first.PublicPort == 0 {
+		return s
+	}
+	return hostPort(first.IP, span(first.PublicPort, last.PublicPort)) + "->" + s
+}
+
+// hostPort joins an address and a port, with brackets around IPv6.
+func hostPort(ip netip.Addr, port string) string {
+	switch {
+	case !ip.IsValid():
+		return port
+	case ip.Is6():
+		return "[" + ip.String() + "]:" + port
+	}
+	return ip.String() + ":" + port
+}
