@@ -55,6 +55,10 @@ func (s *Store) Import(ctx context.Context, r io.Reader, name, source string, pr
 	if err := d.offerTar(tar.NewReader(data)); err != nil {
 		return Kernel{}, fmt.Errorf("cannot read %s: %w", source, err)
 	}
+	// The archive's own checksum is behind what the tar reader needs.
+	if _, err := io.Copy(io.Discard, data); err != nil {
+		return Kernel{}, fmt.Errorf("cannot read %s to its end: %w: %w", source, err, errdefs.ErrInvalidArgument)
+	}
 	k, err := s.publish(d, name, source)
 	if err == nil {
 		progress.say("kernel %s is ready, %d modules", k.Name, d.modules)

@@ -1,0 +1,94 @@
+// Package initramfs makes the file system that a guest boots from: the agent
+// as /init and the kernel modules it loads, in the order in which they must be
+// loaded. It is small, because it stays in the memory of every guest.
+package initramfs
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/abode-run/abode/internal/kernel/vm/kernels"
+)
+
+// layout changes when what Build writes does.
+const layout = "2"
+
+// Paths inside the guest.
+const (
+	ModuleDir = "/lib/modules" // modules, as NAME.ko
+	EagerList = "/lib/modules/eager"
+	LazyList  = "/lib/modules/lazy"  // lines "NAME DEPENDENCY…"
+	AliasList = "/lib/modules/alias" // lines "ALIAS-PATTERN NAME"
+)
+
+// Eager modules are loaded at boot: the devices that every guest has, and the
+// file systems that a container's root is made of. Those that need not be
+// modules (ext4 in Debian's kernel) are left out silently.
+var Eager = []string{
+	"virtio_mmio", "virtio_console", "virtio_blk", "virtio_net", "virtio_rng",
+	"crc32c_generic", "erofs", "overlay", "ext4", "fuse", "af_packet", "ipv6", "unix",
+}
+
+// Build returns the path of the initramfs for the kernel and the agent,
+// made now or earlier, below dir. It may be called concurrently.
+func Build(dir string, k kernels.Kernel, agent, agentSum string) (string, error) {
+	sum := sha256.Sum256([]byte(layout + "\n" + k.SHA256 + "\n" + agentSum + "\n"))
+	file := filepath.Join(dir, hex.EncodeToString(sum[:16])+".cpio")
+	if _, err := os.Stat(file); err == nil {
+		return file, nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("cannot make the initramfs: %w", err)
+	}
+	tmp, err := os.CreateTemp(dir, ".tmp-")
+	if err != nil {
+		return "", fmt.Errorf("cannot make the initramfs: %w", err)
+	}
+	defer os.Remove(tmp.Name())
+	defer tmp.Close()
+	w := bufio.NewWriterSize(tmp, 1<<20)
+	if err := write(w, k, agent); err != nil {
+		return "", fmt.Errorf("cannot make the initramfs for kernel %s: %w", k.Name, err)
+	}
+	if err := w.Flush(); err != nil {
+		return "", fmt.Errorf("cannot write the initramfs: %w", err)
+	}
+	if err := tmp.Sync(); err != nil {
+		return "", fmt.Errorf("cannot write the initramfs: %w", err)
+	}
+	if err := os.Rename(tmp.Name(), file); err != nil {
+		return "", fmt.Errorf("cannot write the initramfs: %w", err)
+	}
+	return file, nil
+}
+
+func write(w io.Writer, k kernels.Kernel, agent string) error {
+	program, err := os.ReadFile(agent)
+	if err != nil {
+		return fmt.Errorf("cannot read the agent: %w", err)
+	}
+	eager, err := Modules(k.Modules, Eager)
+	if err != nil {
+		return err
+	}
+	c := &cpioWriter{w: w}
+	for _, d := range []string{"dev", "proc", "sys", "run", "tmp", "etc", "lib", "lib/modules", "sbin"} {
+		c.dir(d)
+	}
+	c.char("dev/console", 5, 1) // the kernel opens it for init before anything is mounted
+	c.char("dev/null", 1, 3)
+	c.file("init", 0o755, program)
+	var list strings.Builder
+	for _, m := range eager {
+		c.file(strings.TrimPrefix(ModuleDir, "/")+"/"+m.Name+".ko", 0o600, m.Data)
+		list.WriteString(m.Name + "\n")
+	}
+	c.file(strings.TrimPrefix(EagerList, "/"), 0o600, []byte(list.String()))
+	return c.close()
+}
