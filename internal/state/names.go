@@ -1,0 +1,86 @@
+// Package state names every file and directory that an engine keeps, and
+// writes the small ones so that a crash leaves either the old or the new.
+//
+// Below ROOT, which lasts:
+//
+//	lock                     held by the one daemon that owns ROOT
+//	owners                   the last range of user IDs that was given away
+//	images/                  content store and metadata (internal/image)
+//	layers/                  EROFS files (internal/layer)
+//	volumes/                 named volumes (internal/volume)
+//	kernels/, templates/     guest kernels and saved guests (internal/kernel/vm)
+//	network/                 addresses given away (internal/network)
+//	containers/ID/           one container:
+//	    config.json          what was asked for and what it is made of; never changes but by rename and update
+//	    state.json           what it is doing; see internal/engine
+//	    log                  its output (internal/logs)
+//	    writable/, disk, …   its writable layer, made by its kernel's provider
+//	containers/.removed-ID/  a removal that was cut short
+//
+// Below RUN, which a reboot clears:
+//
+//	abode.sock               the API
+//	agent.sock, agent.pid    the host's agent (internal/kernel/host)
+//	vm/ID/                   one guest: sockets, process IDs (internal/kernel/vm)
+package state
+
+import (
+	"path/filepath"
+	"strings"
+)
+
+// Dirs holds the two directories of one engine.
+type Dirs struct {
+	Root string // lasts
+	Run  string // until reboot
+}
+
+// Names below Root.
+
+func (d Dirs) Lock() string       { return filepath.Join(d.Root, "lock") }
+func (d Dirs) Owners() string     { return filepath.Join(d.Root, "owners") }
+func (d Dirs) Images() string     { return filepath.Join(d.Root, "images") }
+func (d Dirs) Layers() string     { return filepath.Join(d.Root, "layers") }
+func (d Dirs) Volumes() string    { return filepath.Join(d.Root, "volumes") }
+func (d Dirs) Kernels() string    { return filepath.Join(d.Root, "kernels") }
+func (d Dirs) Templates() string  { return filepath.Join(d.Root, "templates") }
+func (d Dirs) Network() string    { return filepath.Join(d.Root, "network") }
+func (d Dirs) Containers() string { return filepath.Join(d.Root, "containers") }
+
+// Names below Run.
+
+func (d Dirs) Socket() string      { return filepath.Join(d.Run, "abode.sock") }
+func (d Dirs) AgentSocket() string { return filepath.Join(d.Run, "agent.sock") }
+func (d Dirs) VMs() string         { return filepath.Join(d.Run, "vm") }
+
+// RunDir is a container's directory below Run, whatever its isolation. It is
+// there from a start until the kernel's release.
+func (d Dirs) RunDir(isolation, id string) string { return filepath.Join(d.Run, isolation, id) }
+
+// Container is the directory of one container.
+func (d Dirs) Container(id string) ContainerDir {
+	return ContainerDir(filepath.Join(d.Containers(), id))
+}
+
+// ContainerDir is the directory of one container.
+type ContainerDir string
+
+func (c ContainerDir) Config() string { return filepath.Join(string(c), "config.json") }
+func (c ContainerDir) State() string  { return filepath.Join(string(c), "state.json") }
+func (c ContainerDir) Log() string    { return filepath.Join(string(c), "log") }
+
+// Removed is the name that the directory has while it is being removed.
+func (c ContainerDir) Removed() string {
+	return filepath.Join(filepath.Dir(string(c)), removedPrefix+filepath.Base(string(c)))
+}
+
+const removedPrefix = ".removed-"
+
+// IsRemoved says whether a directory's name is one that Removed gave.
+func IsRemoved(name string) bool { return strings.HasPrefix(name, removedPrefix) }
+
+// IsID says whether a name can be a container's ID: 64 lower-case hexadecimal
+// digits. Only such names below Containers are containers.
+func IsID(name string) bool {
+	return len(name) == 64 && strings.Trim(name, "0123456789abcdef") == ""
+}
