@@ -1,0 +1,110 @@
+package api
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/gorilla/mux"
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/api/types/container"
+)
+
+func (s *server) execRoutes() []route {
+	return []route{
+		{"POST", "/containers/{name}/exec", s.execCreate},
+		{"POST", "/exec/{id}/start", s.execStart},
+		{"POST", "/exec/{id}/resize", s.execResize},
+		{"GET", "/exec/{id}/json", s.execInspect},
+	}
+}
+
+func (s *server) execCreate(w http.ResponseWriter, r *http.Request) error {
+	var cfg container.ExecCreateRequest
+	if err := readJSON(w, r, &cfg); err != nil {
+		return err
+	}
+	if len(cfg.Cmd) == 0 {
+		return invalid("no exec command specified")
+	}
+	if _, err := detachKeys(cfg.DetachKeys); err != nil {
+		return err
+	}
+	if requested(r).before(42) {
+		cfg.ConsoleSize = nil
+	}
+	id, err := s.engine.ExecCreate(r.Context(), mux.Vars(r)["name"], cfg)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusCreated, container.ExecCreateResponse{ID: id})
+}
+
+// execStart starts an exec, detached, or on the connection taken over. In the
+// second form an error to start is told in the stream, as dockerd does: the
+// CLIs show nothing of a response that is no upgrade.
+func (s *server) execStart(w http.ResponseWriter, r *http.Request) error {
+	id := mux.Vars(r)["id"]
+	var req container.ExecStartRequest
+	if err := readJSON(w, r, &req); err != nil {
+		return err
+	}
+	if requested(r).before(42) || !req.Tty {
+		req.ConsoleSize = nil
+	}
+	if req.Detach {
+		if _, err := s.engine.ExecStart(r.Context(), id, true, req.Tty, req.ConsoleSize); err != nil {
+			return err
+		}
+		w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	exec, err := s.engine.ExecInspect(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	framed := !req.Tty
+	conn, err := hijack(w, r, streamType(requested(r), framed))
+	if err != nil {
+		return err
+	}
+	defer conn.shut()
+	conn.input(exec.OpenStdin)
+	if req.Tty {
+		keys := exec.DetachKeys
+		if len(keys) == 0 {
+			keys = defaultDetachKeys
+		}
+		conn.detachOn(keys)
+	}
+	streams, err := s.engine.ExecStart(conn.ctx, id, false, req.Tty, req.ConsoleSize)
+	if err != nil {
+		text := fmt.Sprintf("%v\r\n", err)
+		if framed {
+			return writeFrame(conn, stdcopy.Stdout, []byte(text))
+		}
+		_, err = io.WriteString(conn, text)
+		return err
+	}
+	return conn.served(streams.Serve(conn.ctx, conn, framed))
+}
+
+func (s *server) execResize(w http.ResponseWriter, r *http.Request) error {
+	width, height, err := querySize(r)
+	if err != nil {
+		return err
+	}
+	if err := s.engine.ExecResize(r.Context(), mux.Vars(r)["id"], width, height); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+func (s *server) execInspect(w http.ResponseWriter, r *http.Request) error {
+	exec, err := s.engine.ExecInspect(r.Context(), mux.Vars(r)["id"])
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, exec)
+}

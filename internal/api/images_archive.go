@@ -1,0 +1,55 @@
+package api
+
+import (
+	"io"
+	"net/http"
+
+	"github.com/gorilla/mux"
+	"github.com/moby/moby/api/types/jsonstream"
+
+	"github.com/abode-run/abode/internal/image"
+)
+
+// imagesSave sends one image or several as a tar. Whether they exist is found
+// out before the response begins.
+func (s *server) imagesSave(w http.ResponseWriter, r *http.Request) error {
+	names := r.URL.Query()["names"]
+	if name := mux.Vars(r)["name"]; name != "" {
+		names = []string{name}
+	}
+	if len(names) == 0 {
+		return invalid("cannot save: name at least one image")
+	}
+	for _, name := range names {
+		if _, err := s.engine.Images().Get(r.Context(), name); err != nil {
+			return err
+		}
+	}
+	w.Header().Set("Content-Type", "application/x-tar")
+	return s.engine.Images().Save(r.Context(), w, names)
+}
+
+// imagesLoad reads a tar that save wrote, of Docker's form or OCI's.
+func (s *server) imagesLoad(w http.ResponseWriter, r *http.Request) error {
+	quiet := queryBoolOr(r, "quiet", true)
+	_ = http.NewResponseController(w).EnableFullDuplex() // the progress starts before the body's end
+	p := newProgress(w)
+	defer p.finish(nil)
+	report := image.Progress(p.image)
+	if quiet {
+		report = func(image.Event) {}
+	}
+	images, err := s.engine.Images().Load(r.Context(), r.Body, report)
+	if err == nil {
+		for _, img := range images {
+			if len(img.RepoTags) == 0 {
+				p.report(jsonstream.Message{Stream: "Loaded image ID: " + img.ID.String() + "\n"})
+			}
+			for _, tag := range img.RepoTags {
+				p.report(jsonstream.Message{Stream: "Loaded image: " + tag + "\n"})
+			}
+		}
+		_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 1<<20)) // padding after the tar's end
+	}
+	return p.finish(err)
+}

@@ -1,0 +1,168 @@
+package api
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/gorilla/mux"
+	"github.com/moby/moby/api/types/container"
+	apinetwork "github.com/moby/moby/api/types/network"
+
+	"github.com/abode-run/abode/internal/engine"
+)
+
+func (s *server) networkRoutes() []route {
+	refuse := func(w http.ResponseWriter, r *http.Request) error {
+		return later("changing networks", "Containers of one engine reach each other by name on the network \"bridge\"")
+	}
+	return []route{
+		{"GET", "/networks", s.networksList},
+		{"GET", "/networks/{name}", s.networksInspect},
+		{"POST", "/networks/create", refuse},
+		{"POST", "/networks/prune", s.networksPrune},
+		{"POST", "/networks/{name}/connect", refuse},
+		{"POST", "/networks/{name}/disconnect", refuse},
+		{"DELETE", "/networks/{name}", s.networksRemove},
+	}
+}
+
+// networks describes those there are: bridge, host and none.
+func (s *server) networks(r *http.Request) ([]apinetwork.Network, error) {
+	list := []apinetwork.Network{
+		{Name: apinetwork.NetworkBridge, Driver: "bridge", EnableIPv4: true},
+		{Name: apinetwork.NetworkHost, Driver: "host", EnableIPv4: true},
+		{Name: apinetwork.NetworkNone, Driver: "null"},
+	}
+	for i := range list {
+		n := &list[i]
+		n.ID = networkID(n.Name)
+		n.Scope = "local"
+		n.IPAM = apinetwork.IPAM{Driver: "default", Config: []apinetwork.IPAMConfig{}}
+		n.Options, n.Labels = map[string]string{}, map[string]string{}
+	}
+	return list, nil
+}
+
+// networkID is made from the name: the fixed networks are the same everywhere.
+func networkID(name string) string {
+	sum := sha256.Sum256([]byte("abode network " + name))
+	return hex.EncodeToString(sum[:])
+}
+
+// findNetwork finds by name, ID or the beginning of one ID.
+func (s *server) findNetwork(r *http.Request, name string) (apinetwork.Network, error) {
+	list, err := s.networks(r)
+	if err != nil {
+		return apinetwork.Network{}, err
+	}
+	var found []apinetwork.Network
+	for _, n := range list {
+		if n.Name == name || n.ID == name {
+			return n, nil
+		}
+		if name != "" && strings.HasPrefix(n.ID, name) {
+			found = append(found, n)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return apinetwork.Network{}, notFound("network " + name + " not found")
+	case 1:
+		return found[0], nil
+	}
+	return apinetwork.Network{}, invalid("network " + name + " is ambiguous (" + fmt.Sprint(len(found)) + " matches found on ID prefix)")
+}
+
+func (s *server) networksList(w http.ResponseWriter, r *http.Request) error {
+	f, err := readFilters(r, "dangling", "driver", "id", "label", "label!", "name", "scope", "type")
+	if err != nil {
+		return err
+	}
+	dangling, err := f.boolean("dangling", false)
+	if err != nil {
+		return err
+	}
+	all, err := s.networks(r)
+	if err != nil {
+		return err
+	}
+	list := []apinetwork.Summary{}
+	for _, n := range all {
+		switch {
+		case dangling, // the fixed networks never are
+			!f.any("name", func(v string) bool { return strings.Contains(n.Name, v) }),
+			!f.any("id", func(v string) bool { return strings.HasPrefix(n.ID, v) }),
+			!f.any("driver", func(v string) bool { return v == n.Driver }),
+			!f.any("scope", func(v string) bool { return v == n.Scope }),
+			!f.any("type", func(v string) bool { return v == "builtin" }),
+			!f.labels(n.Labels):
+			continue
+		}
+		list = append(list, apinetwork.Summary{Network: n})
+	}
+	return writeJSON(w, http.StatusOK, list)
+}
+
+func (s *server) networksInspect(w http.ResponseWriter, r *http.Request) error {
+	n, err := s.findNetwork(r, mux.Vars(r)["name"])
+	if err != nil {
+		return err
+	}
+	if scope := r.URL.Query().Get("scope"); scope != "" && scope != n.Scope {
+		return notFound("network " + mux.Vars(r)["name"] + " not found")
+	}
+	res := apinetwork.Inspect{Network: n, Containers: map[string]apinetwork.EndpointResource{}}
+	list, err := s.engine.List(r.Context(), engine.ListOptions{})
+	if err != nil {
+		return err
+	}
+	for _, c := range list {
+		if id, ep, ok := endpoint(c, n.Name); ok {
+			res.Containers[id] = ep
+		}
+	}
+	return writeJSON(w, http.StatusOK, res)
+}
+
+// endpoint describes a running container's place in a network.
+func endpoint(c container.Summary, name string) (id string, res apinetwork.EndpointResource, ok bool) {
+	if c.NetworkSettings == nil {
+		return "", res, false
+	}
+	ep := c.NetworkSettings.Networks[name]
+	if ep == nil {
+		return "", res, false
+	}
+	res.EndpointID, res.MacAddress = ep.EndpointID, ep.MacAddress
+	if len(c.Names) > 0 {
+		res.Name = strings.TrimPrefix(c.Names[0], "/")
+	}
+	if ep.IPAddress.IsValid() {
+		res.IPv4Address = netip.PrefixFrom(ep.IPAddress, ep.IPPrefixLen)
+	}
+	if ep.GlobalIPv6Address.IsValid() {
+		res.IPv6Address = netip.PrefixFrom(ep.GlobalIPv6Address, ep.GlobalIPv6PrefixLen)
+	}
+	return c.ID, res, true
+}
+
+func (s *server) networksRemove(w http.ResponseWriter, r *http.Request) error {
+	n, err := s.findNetwork(r, mux.Vars(r)["name"])
+	if err != nil {
+		return err
+	}
+	return &apiError{errdefs.ErrPermissionDenied, n.Name + " is a pre-defined network and cannot be removed"}
+}
+
+// networksPrune has nothing to remove: the fixed networks stay.
+func (s *server) networksPrune(w http.ResponseWriter, r *http.Request) error {
+	if _, err := readFilters(r, "label", "label!", "until"); err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, apinetwork.PruneReport{NetworksDeleted: []string{}})
+}

@@ -1,0 +1,49 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/containerd/errdefs"
+)
+
+// unsupportedRoutes answers what Docker has and abode has not (yet) in words,
+// so that a user who meets it knows that nothing is broken.
+func (s *server) unsupportedRoutes() []route {
+	refuse := func(err error) handler {
+		return func(http.ResponseWriter, *http.Request) error { return err }
+	}
+	build := refuse(later("building images", "Build with buildkit or buildah, then `load` the result, or pull it from a registry"))
+	commit := refuse(later("committing a container", "Use `export` and `import` for its files"))
+	push := refuse(later("pushing images", "Use `save` and a tool such as skopeo or crane"))
+	search := refuse(&apiError{errdefs.ErrNotImplemented, "searching registries is not supported: abode favours no registry over another. Search on the registry's own site"})
+	swarm := refuse(&apiError{errdefs.ErrNotImplemented, "swarm mode is not supported: abode runs containers on one machine"})
+	plugins := refuse(&apiError{errdefs.ErrNotImplemented, "plugins are not supported"})
+	checkpoint := refuse(later("checkpoints of containers", ""))
+	ws := refuse(later("attaching through a web socket", "Use POST /containers/{id}/attach"))
+
+	rs := []route{
+		{"POST", "/build", build},
+		{"POST", "/build/prune", build},
+		{"POST", "/build/cancel", build},
+		{"POST", "/session", build},
+		{"POST", "/grpc", build},
+		{"POST", "/commit", commit},
+		{"POST", "/images/{name:.*}/push", push},
+		{"GET", "/images/search", search},
+		{"GET", "/containers/{name}/attach/ws", ws},
+		{"GET", "/plugins", func(w http.ResponseWriter, r *http.Request) error {
+			return writeJSON(w, http.StatusOK, []struct{}{})
+		}},
+	}
+	for _, m := range []string{"GET", "POST", "DELETE"} {
+		rs = append(rs,
+			route{m, "/containers/{name}/checkpoints", checkpoint},
+			route{m, "/containers/{name}/checkpoints/{checkpoint}", checkpoint},
+			route{m, "/plugins/{rest:.*}", plugins},
+		)
+		for _, noun := range []string{"swarm", "nodes", "services", "tasks", "secrets", "configs"} {
+			rs = append(rs, route{m, "/" + noun, swarm}, route{m, "/" + noun + "/{rest:.*}", swarm})
+		}
+	}
+	return rs
+}
