@@ -1,0 +1,153 @@
+// Package layer keeps the layers of images, each as one EROFS file that
+// containers mount and guests get as a disk.
+//
+// A store is a directory that holds DIFFID.erofs for each layer, named by the
+// algorithm and the hexadecimal digits of the digest of the uncompressed tar
+// ("sha256-4f53….erofs"), and tmp-* while one is written. Files are complete
+// and on the disk before they get their name, never change, and may be read by
+// all users: hypervisors run as users without rights.
+package layer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
+)
+
+// A Layer is a file system in a file, read-only for ever.
+type Layer struct {
+	DiffID digest.Digest // of the uncompressed tar that it was made from
+	Path   string
+	Size   int64 // bytes of the file, a multiple of 4096
+}
+
+// A Store is a directory of layers. Its methods may be called concurrently;
+// one process at a time owns the directory.
+type Store struct {
+	dir string
+
+	mu   sync.Mutex                      // guards what follows
+	busy map[digest.Digest]chan struct{} // being added; closed when it was or failed
+}
+
+const (
+	suffix    = ".erofs"
+	tmpPrefix = "tmp-"
+)
+
+// Open opens the store in dir, made when it is missing, and removes what a
+// crash has left half written.
+func Open(dir string) (*Store, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the layer store: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return nil, fmt.Errorf("cannot make the layer store: %w", err)
+	}
+	// Others may pass, but not list; whatever the umask was.
+	if err := os.Chmod(dir, 0o711); err != nil {
+		return nil, fmt.Errorf("cannot open the layer store: %w", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the layer store: %w", err)
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), tmpPrefix) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("cannot remove a layer that was not finished: %w", err)
+		}
+	}
+	return &Store{dir: dir, busy: map[digest.Digest]chan struct{}{}}, nil
+}
+
+// Get returns a layer that the store has, or errdefs.ErrNotFound.
+func (s *Store) Get(diffID digest.Digest) (Layer, error) {
+	path, err := s.path(diffID)
+	if err != nil {
+		return Layer{}, err
+	}
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Layer{}, fmt.Errorf("layer %s: %w", diffID, errdefs.ErrNotFound)
+	case err != nil:
+		return Layer{}, fmt.Errorf("cannot get layer %s: %w", diffID, err)
+	}
+	return Layer{DiffID: diffID, Path: path, Size: info.Size()}, nil
+}
+
+// List returns all layers of the store, sorted by digest.
+func (s *Store) List() ([]Layer, error) {
+	entries, err := os.ReadDir(s.dir) // sorted by name
+	if err != nil {
+		return nil, fmt.Errorf("cannot list layers: %w", err)
+	}
+	var layers []Layer
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), suffix)
+		algorithm, encoded, hasDash := strings.Cut(name, "-")
+		diffID := digest.NewDigestFromEncoded(digest.Algorithm(algorithm), encoded)
+		if !ok || !hasDash || diffID.Validate() != nil {
+			continue
+		}
+		l, err := s.Get(diffID)
+		if errdefs.IsNotFound(err) { // removed meanwhile
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		layers = append(layers, l)
+	}
+	return layers, nil
+}
+
+// Remove removes a layer, or returns errdefs.ErrNotFound. Whoever has the file
+// open or mounted keeps it; that none needs it is the caller's to know.
+func (s *Store) Remove(diffID digest.Digest) error {
+	path, err := s.path(diffID)
+	if err != nil {
+		return err
+	}
+	err = os.Remove(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("layer %s: %w", diffID, errdefs.ErrNotFound)
+	case err != nil:
+		return fmt.Errorf("cannot remove layer %s: %w", diffID, err)
+	}
+	return syncDir(s.dir)
+}
+
+// path is where a layer stands.
+func (s *Store) path(diffID digest.Digest) (string, error) {
+	if err := diffID.Validate(); err != nil {
+		return "", fmt.Errorf("%q is not a layer's digest: %w: %w", string(diffID), err, errdefs.ErrInvalidArgument)
+	}
+	return filepath.Join(s.dir, diffID.Algorithm().String()+"-"+diffID.Encoded()+suffix), nil
+}
+
+// syncDir makes changes to the names in dir last over a power cut.
+func syncDir(dir string) error {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("cannot sync %s: %w", dir, err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Fsync(fd); err != nil {
+		return fmt.Errorf("cannot sync %s: %w", dir, err)
+	}
+	return nil
+}
