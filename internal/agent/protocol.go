@@ -59,8 +59,8 @@ type InfoResponse struct {
 	Version       int // of the protocol
 	Guest         bool
 	PID           int
-	KernelRelease string // uname -r
-	CgroupVersion int    // 1 or 2
+	KernelRelease string   // uname -r
+	CgroupVersion int      // 1 or 2
 	Warnings      []string `json:",omitempty"` // what this kernel or its privileges do not allow, in plain words
 }
 
@@ -143,7 +143,7 @@ const (
 type Mount struct {
 	Type        string
 	Source      string
-	Target      string // absolute
+	Target      string   // absolute
 	ReadOnly    bool     `json:",omitempty"` // recursively
 	Options     []string `json:",omitempty"`
 	Propagation string   `json:",omitempty"` // rprivate when empty
@@ -240,7 +240,7 @@ type KillRequest struct {
 // Exit tells how a process ended. Code is 128+n for one that signal n ended.
 type Exit struct {
 	Code      int
-	Signal    int `json:",omitempty"`
+	Signal    int  `json:",omitempty"`
 	OOMKilled bool `json:",omitempty"` // the kernel killed a process of the container for memory
 	At        time.Time
 }
