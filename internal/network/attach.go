@@ -1,0 +1,175 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/abode-run/abode/internal/cleanup"
+)
+
+// Attach gives a container its place: address, names, published ports, and the
+// interface, which is up at the bridge's side. What an earlier attachment of
+// the same ID left is replaced. On error nothing is left of it.
+func (n *Network) Attach(ctx context.Context, r Request) (Attachment, error) {
+	if err := r.check(); err != nil {
+		return Attachment{}, err
+	}
+	defer n.ids.lock(r.ID)()
+	a, err := n.attach(ctx, r)
+	if err != nil && n.lostBridge() {
+		a, err = n.attach(ctx, r)
+	}
+	return a, err
+}
+
+// lostBridge tells whether somebody removed the bridge; it is made again then
+// when it is needed.
+func (n *Network) lostBridge() bool {
+	n.upMu.Lock()
+	defer n.upMu.Unlock()
+	if n.bridge.index == 0 {
+		return false
+	}
+	l, err := n.findBridge()
+	if err != nil || l != nil && l.Attrs().Index == n.bridge.index {
+		return false
+	}
+	n.log.Warn("the bridge was removed by something else; making it again", "bridge", n.cfg.Bridge)
+	_ = n.downLocked(false)
+	return true
+}
+
+func (n *Network) attach(ctx context.Context, r Request) (a Attachment, err error) {
+	err = n.withBridge(ctx, func(b bridge) error {
+		if err := n.detach(r.ID); err != nil {
+			return err
+		}
+		var cu cleanup.Stack
+		defer cu.Clean()
+		ports, err := n.held.hold(r.ID, r.Ports)
+		if err != nil {
+			return err
+		}
+		cu.Add(func() { n.held.release(r.ID) })
+		r.Ports = ports
+		e, err := n.ledger.take(r)
+		if err != nil {
+			return err
+		}
+		cu.Add(func() {
+			n.ledger.release(r.ID)
+			_ = n.ledger.save()
+		})
+
+		// The file and the kernel need not wait for each other: a link that no
+		// lease names is swept away by Recover.
+		saved := make(chan error, 1)
+		go func() { saved <- n.ledger.save() }()
+		nic, err := n.plug(e, b, &cu)
+		if serr := <-saved; serr != nil || err != nil {
+			return errors.Join(err, serr)
+		}
+		n.names.set(e)
+		cu.Release()
+		a = n.attachment(e, nic, b)
+		return nil
+	})
+	return a, err
+}
+
+// plug lets a lease's port send, then makes it.
+func (n *Network) plug(e lease, b bridge, cu *cleanup.Stack) (string, error) {
+	err := n.addRules(e)
+	if isMissing(err) {
+		n.log.Warn("this engine's nftables rules were removed by something else; loading them again")
+		err = n.loadRules()
+	}
+	if err != nil {
+		return "", err
+	}
+	cu.Add(func() { _ = n.removeRules(e) })
+	if err := forgetFlows(e); err != nil {
+		n.log.Warn("publishing UDP ports", "error", err)
+	}
+	nic, err := n.addLink(e, b)
+	if err != nil {
+		return "", err
+	}
+	cu.Add(func() { _ = n.removeLinks(e.ID) })
+	return nic, nil
+}
+
+func (n *Network) attachment(e lease, nic string, b bridge) Attachment {
+	subnet := n.ledger.subnet()
+	gateway := gatewayOf(subnet).String()
+	return Attachment{
+		NIC:       nic,
+		MAC:       e.MAC,
+		MTU:       b.mtu,
+		Addresses: []string{netip.PrefixFrom(e.Address, subnet.Bits()).String()},
+		Gateways:  []string{gateway},
+		DNS:       []string{gateway},
+		Search:    readResolvConf().search,
+		Ports:     slices.Clone(e.Ports),
+	}
+}
+
+// Detach takes a container's place away, all of it; its address is kept for it
+// as long as there are others. It is no error when the container has none.
+func (n *Network) Detach(_ context.Context, id string) error {
+	defer n.ids.lock(id)()
+	n.upMu.RLock()
+	defer n.upMu.RUnlock()
+	if err := n.detach(id); err != nil {
+		return err
+	}
+	return n.ledger.save()
+}
+
+// detach undoes attach. The caller has the ID's lock. It goes on after
+// failures; the lease stays until the link is gone, so that nobody else gets
+// the address before.
+func (n *Network) detach(id string) error {
+	n.names.remove(id)
+	n.held.release(id)
+	e, ok := n.ledger.get(id)
+	if !ok {
+		return nil
+	}
+	if err := n.removeLinks(id); err != nil {
+		return fmt.Errorf("cannot detach container from the network: %w", err)
+	}
+	if n.bridge.index != 0 {
+		err := n.removeRules(e)
+		if err != nil && !isMissing(err) {
+			return err
+		}
+		if ferr := forgetFlows(e); ferr != nil {
+			n.log.Warn("withdrawing UDP ports", "error", ferr)
+		}
+		n.ledger.release(id)
+		if isMissing(err) {
+			return n.loadRules()
+		}
+		return nil
+	}
+	n.ledger.release(id)
+	return nil
+}
+
+// Rename changes the DNS names of an attached container; the hostname and the
+// ID stay names.
+func (n *Network) Rename(id string, names []string) {
+	defer n.ids.lock(id)()
+	e, ok := n.ledger.update(id, func(e *lease) { e.Names = slices.Clone(names) })
+	if !ok {
+		return
+	}
+	n.names.set(e)
+	if err := n.ledger.save(); err != nil {
+		n.log.Warn("renaming a container", "error", err)
+	}
+}

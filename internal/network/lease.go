@@ -1,0 +1,246 @@
+package network
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/containerd/errdefs"
+)
+
+// A lease is a container's place on the network while it is attached.
+type lease struct {
+	ID       string
+	Tap      bool
+	Owner    int
+	Address  netip.Addr
+	MAC      string
+	Hostname string
+	Names    []string
+	Ports    []PortBinding
+}
+
+// maxPast bounds for how many detached containers the address is kept.
+const maxPast = 4096
+
+// past is the address that a detached container had.
+type past struct {
+	ID      string
+	Address netip.Addr
+}
+
+// ledger says who has which address, and who had it. It is safe for concurrent
+// use. Its file is written by save, which writes for all who wait at once.
+type ledger struct {
+	path string
+
+	mu   sync.Mutex
+	d    ledgerData
+	next uint32 // number of the address to try first
+	gen  uint64 // of the data
+
+	saveMu sync.Mutex
+	saved  uint64 // the generation on disk
+}
+
+type ledgerData struct {
+	Subnet netip.Prefix
+	Leases map[string]*lease
+	Past   []past // the latest last
+}
+
+func openLedger(path string) (*ledger, error) {
+	l := &ledger{path: path, next: 2}
+	b, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(b, &l.d)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("cannot read the network's state in %s: %w; when no container runs it can be removed", path, err)
+	}
+	if l.d.Leases == nil {
+		l.d.Leases = map[string]*lease{}
+	}
+	return l, nil
+}
+
+// take gives r an address and enters it.
+func (l *ledger) take(r Request) (lease, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	addr, err := l.choose(r)
+	if err != nil {
+		return lease{}, err
+	}
+	mac := r.MAC
+	if mac == "" {
+		mac = macOf(addr).String()
+	}
+	e := &lease{ID: r.ID, Tap: r.Tap, Owner: r.Owner, Address: addr, MAC: mac,
+		Hostname: r.Hostname, Names: slices.Clone(r.Names), Ports: slices.Clone(r.Ports)}
+	l.d.Leases[r.ID] = e
+	l.d.Past = slices.DeleteFunc(l.d.Past, func(p past) bool { return p.ID == r.ID || p.Address == addr })
+	l.gen++
+	return *e, nil
+}
+
+func (l *ledger) choose(r Request) (netip.Addr, error) {
+	s := l.d.Subnet
+	taken := make(map[netip.Addr]bool, len(l.d.Leases))
+	for id, e := range l.d.Leases {
+		if id != r.ID {
+			taken[e.Address] = true
+		}
+	}
+	usable := func(a netip.Addr) bool {
+		return a.IsValid() && s.Contains(a) && a != s.Masked().Addr() && a != gatewayOf(s) && a != hostAt(s, hostsOf(s)+2) && !taken[a]
+	}
+	if a := r.Address.Unmap(); usable(a) {
+		return a, nil
+	}
+	kept := make(map[netip.Addr]bool, len(l.d.Past))
+	for _, p := range l.d.Past {
+		if p.ID == r.ID && usable(p.Address) {
+			return p.Address, nil
+		}
+		kept[p.Address] = true
+	}
+	hosts := hostsOf(s)
+	for range hosts {
+		if l.next < 2 || l.next >= hosts+2 {
+			l.next = 2
+		}
+		a := hostAt(s, l.next)
+		l.next++
+		if usable(a) && !kept[a] {
+			return a, nil
+		}
+	}
+	for _, p := range l.d.Past { // the oldest first
+		if usable(p.Address) {
+			return p.Address, nil
+		}
+	}
+	return netip.Addr{}, fmt.Errorf("cannot give the container an address: all %d of %s are taken; remove containers, or run an engine with a larger subnet: %w", hosts, s, errdefs.ErrResourceExhausted)
+}
+
+// release strikes a lease out; its address is remembered.
+func (l *ledger) release(id string) (lease, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e, ok := l.d.Leases[id]
+	if !ok {
+		return lease{}, false
+	}
+	delete(l.d.Leases, id)
+	l.d.Past = append(l.d.Past, past{ID: id, Address: e.Address})
+	if n := len(l.d.Past) - maxPast; n > 0 {
+		l.d.Past = slices.Delete(l.d.Past, 0, n)
+	}
+	l.gen++
+	return *e, true
+}
+
+func (l *ledger) get(id string) (lease, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e, ok := l.d.Leases[id]
+	if !ok {
+		return lease{}, false
+	}
+	return *e, true
+}
+
+// update changes a lease, if there is one.
+func (l *ledger) update(id string, change func(*lease)) (lease, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e, ok := l.d.Leases[id]
+	if !ok {
+		return lease{}, false
+	}
+	c := *e
+	change(&c)
+	l.d.Leases[id] = &c
+	l.gen++
+	return c, true
+}
+
+// all returns the leases, sorted by ID.
+func (l *ledger) all() []lease {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := make([]lease, 0, len(l.d.Leases))
+	for _, e := range l.d.Leases {
+		list = append(list, *e)
+	}
+	slices.SortFunc(list, func(a, b lease) int { return strings.Compare(a.ID, b.ID) })
+	return list
+}
+
+func (l *ledger) subnet() netip.Prefix {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.d.Subnet
+}
+
+func (l *ledger) setSubnet(p netip.Prefix) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.d.Subnet != p {
+		l.d.Subnet = p
+		l.next = 2
+		l.gen++
+	}
+}
+
+// save returns when everything that was entered before the call is on disk.
+func (l *ledger) save() error {
+	l.mu.Lock()
+	want := l.gen
+	l.mu.Unlock()
+	l.saveMu.Lock()
+	defer l.saveMu.Unlock()
+	if l.saved >= want {
+		return nil // an earlier caller's write had it
+	}
+	l.mu.Lock()
+	gen := l.gen
+	b, err := json.Marshal(&l.d)
+	l.mu.Unlock()
+	if err == nil {
+		err = writeFile(l.path, b)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write the network's state: %w", err)
+	}
+	l.saved = gen
+	return nil
+}
+
+// writeFile replaces a file by rename(2), synced.
+func writeFile(path string, b []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	return err
+}

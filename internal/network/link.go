@@ -1,0 +1,181 @@
+package network
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Kinds of link, as their names tell them.
+const (
+	kindHost = "h" // the end of a veth pair that is a port of the bridge
+	kindPeer = "p" // the container's end
+	kindTap  = "t"
+)
+
+// linkPrefix begins the names of all links of one bridge: 6 characters.
+func linkPrefix(bridge string) string {
+	sum := sha256.Sum256([]byte(bridge))
+	return "ab" + hex.EncodeToString(sum[:2])
+}
+
+// linkName names a link of a container in 15 characters, the most that the
+// kernel takes (IFNAMSIZ less one).
+func linkName(bridge, kind, id string) string {
+	sum := sha256.Sum256([]byte(id))
+	return linkPrefix(bridge) + kind + hex.EncodeToString(sum[:4])
+}
+
+// port names the bridge's port of a container.
+func (n *Network) port(id string, tap bool) string {
+	if tap {
+		return linkName(n.cfg.Bridge, kindTap, id)
+	}
+	return linkName(n.cfg.Bridge, kindHost, id)
+}
+
+// addLink makes the links of a lease and returns the name of the one for the container.
+func (n *Network) addLink(e lease, b bridge) (string, error) {
+	if e.Tap {
+		return n.addTap(e, b)
+	}
+	mac, err := net.ParseMAC(e.MAC)
+	if err != nil {
+		return "", err
+	}
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = n.port(e.ID, false)
+	attrs.MasterIndex = b.index
+	attrs.MTU = b.mtu
+	attrs.Flags = net.FlagUp
+	veth := netlink.NewVeth(attrs)
+	veth.PeerName = linkName(n.cfg.Bridge, kindPeer, e.ID)
+	veth.PeerHardwareAddr = mac
+	veth.PeerMTU = uint32(b.mtu)
+	err = netlink.LinkAdd(veth)
+	if errors.Is(err, unix.EEXIST) {
+		// Left by a daemon that died before it had written down the lease.
+		if err := n.removeLinks(e.ID); err != nil {
+			return "", err
+		}
+		err = netlink.LinkAdd(veth)
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot make veth pair %s: %w", attrs.Name, err)
+	}
+	if err := setPort(veth); err != nil {
+		return "", errors.Join(err, n.removeLinks(e.ID))
+	}
+	return veth.PeerName, nil
+}
+
+func (n *Network) addTap(e lease, b bridge) (string, error) {
+	name := n.port(e.ID, true)
+	// A tap that is left over may have another owner.
+	if err := n.removeLinks(e.ID); err != nil {
+		return "", err
+	}
+	if err := makeTap(name, e.Owner); err != nil {
+		return "", fmt.Errorf("cannot make tap %s: %w; check that /dev/net/tun exists (modprobe tun)", name, err)
+	}
+	err := func() error {
+		link, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		if err := netlink.LinkSetMTU(link, b.mtu); err != nil {
+			return err
+		}
+		if err := netlink.LinkSetMasterByIndex(link, b.index); err != nil {
+			return err
+		}
+		if err := setPort(link); err != nil {
+			return err
+		}
+		return netlink.LinkSetUp(link)
+	}()
+	if err != nil {
+		return "", errors.Join(fmt.Errorf("cannot attach tap %s to bridge %s: %w", name, n.cfg.Bridge, err), n.removeLinks(e.ID))
+	}
+	return name, nil
+}
+
+// setPort lets a frame leave through the port that it came from: with
+// bridge-nf-call-iptables a connection of a container to its own published
+// port is turned round inside the bridge.
+func setPort(link netlink.Link) error {
+	if err := netlink.LinkSetHairpin(link, true); err != nil {
+		return fmt.Errorf("cannot set hairpin mode on %s: %w", link.Attrs().Name, err)
+	}
+	return nil
+}
+
+// removeLinks removes what there is of a container's links.
+func (n *Network) removeLinks(id string) error {
+	var errs []error
+	for _, kind := range []string{kindHost, kindTap} {
+		errs = append(errs, removeLink(linkName(n.cfg.Bridge, kind, id)))
+	}
+	return errors.Join(errs...)
+}
+
+func removeLink(name string) error {
+	link, err := netlink.LinkByName(name)
+	if err == nil {
+		err = netlink.LinkDel(link)
+	}
+	if err == nil || isGone(err) {
+		return nil
+	}
+	return fmt.Errorf("cannot remove link %s: %w", name, err)
+}
+
+// isGone tells whether a link was absent, or vanished meanwhile, as a veth
+// pair does with the namespace of one of its ends.
+func isGone(err error) bool {
+	var nf netlink.LinkNotFoundError
+	return errors.As(err, &nf) || errors.Is(err, unix.ENODEV)
+}
+
+// sweep removes every link of this bridge that belongs to no lease.
+func (n *Network) sweep() error {
+	links, err := linkList()
+	if err != nil {
+		return err
+	}
+	keep := map[string]bool{}
+	for _, e := range n.ledger.all() {
+		keep[n.port(e.ID, e.Tap)] = true
+		keep[linkName(n.cfg.Bridge, kindPeer, e.ID)] = true
+	}
+	var errs []error
+	for _, l := range links {
+		name := l.Attrs().Name
+		if len(name) == unix.IFNAMSIZ-1 && strings.HasPrefix(name, linkPrefix(n.cfg.Bridge)) && !keep[name] {
+			n.log.Info("removing a link that no container owns", "link", name)
+			errs = append(errs, removeLink(name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// linkList lists all links; a list that others changed meanwhile is asked for again.
+func linkList() ([]netlink.Link, error) {
+	for range 10 {
+		links, err := netlink.LinkList()
+		if errors.Is(err, netlink.ErrDumpInterrupted) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cannot list the host's links: %w", err)
+		}
+		return links, nil
+	}
+	return nil, fmt.Errorf("cannot list the host's links: %w", netlink.ErrDumpInterrupted)
+}

@@ -1,0 +1,181 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Network is one engine's bridge and all that hangs on it. Its methods may be
+// called concurrently; calls on one ID take turns.
+type Network struct {
+	cfg    Config
+	log    *slog.Logger
+	ledger *ledger
+	tables *tables
+	held   reservations
+	names  *names
+	dns    *resolver
+	ids    keyedMutex
+
+	// upMu guards what exists on the host: the bridge, its tables, the
+	// resolver's sockets. Attach holds it for reading.
+	upMu   sync.RWMutex
+	bridge bridge // index 0: not up
+	stop   chan struct{}
+	closed bool
+
+	nftMu   sync.Mutex // one transaction at a time, in the order of the ledger's changes
+	guarded bool       // the table of family bridge exists; under nftMu
+
+	uplinkMu sync.Mutex
+	uplinks  map[string]bool
+}
+
+var errClosed = errors.New("cannot use the network: it is closed")
+
+// Open reads the state below cfg.Dir. It changes nothing on the host: the
+// bridge is made by the first Attach, or found again by Recover, which the
+// daemon calls once before anything else.
+func Open(_ context.Context, cfg Config) (*Network, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("cannot make the network's directory: %w", err)
+	}
+	l, err := openLedger(filepath.Join(cfg.Dir, "network.json"))
+	if err != nil {
+		return nil, err
+	}
+	n := &Network{
+		cfg:     cfg,
+		log:     cfg.Log,
+		ledger:  l,
+		tables:  newTables(cfg.Bridge),
+		names:   newNames(),
+		uplinks: map[string]bool{},
+	}
+	n.dns = newResolver(cfg.Bridge, n.names, cfg.Log)
+	return n, nil
+}
+
+// withBridge calls f while the bridge is up, which it sees to.
+func (n *Network) withBridge(ctx context.Context, f func(bridge) error) error {
+	n.upMu.RLock()
+	for n.bridge.index == 0 {
+		n.upMu.RUnlock()
+		if err := n.up(ctx); err != nil {
+			return err
+		}
+		n.upMu.RLock()
+	}
+	defer n.upMu.RUnlock()
+	return f(n.bridge)
+}
+
+// up makes or takes over everything that containers share.
+func (n *Network) up(ctx context.Context) error {
+	n.upMu.Lock()
+	defer n.upMu.Unlock()
+	return n.upLocked(ctx)
+}
+
+func (n *Network) upLocked(ctx context.Context) error {
+	if n.closed {
+		return errClosed
+	}
+	if n.bridge.index != 0 {
+		return nil
+	}
+	unlock, err := lockHost(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := n.recallUplinks(); err != nil {
+		return err
+	}
+	b, err := n.makeBridge()
+	if err != nil {
+		return err
+	}
+	n.stop = make(chan struct{})
+	err = func() error {
+		if err := n.openUplinks(); err != nil {
+			return err
+		}
+		if err := n.dns.start(gatewayOf(n.ledger.subnet()), n.ledger.subnet()); err != nil {
+			return err
+		}
+		if err := n.loadRules(); err != nil {
+			return err
+		}
+		n.replugAll(b)
+		if err := n.watchUplinks(n.stop); err != nil {
+			return fmt.Errorf("cannot watch the host's addresses: %w", err)
+		}
+		return n.ledger.save()
+	}()
+	if err != nil {
+		return errors.Join(err, n.downLocked(len(n.ledger.all()) == 0))
+	}
+	n.bridge = b
+	return nil
+}
+
+// downLocked stops what runs in this process and, with remove, takes
+// everything away that up made. The caller holds upMu and the lock file.
+func (n *Network) downLocked(remove bool) error {
+	n.bridge = bridge{}
+	if n.stop != nil {
+		close(n.stop)
+		n.stop = nil
+	}
+	n.dns.stop()
+	if !remove {
+		return nil
+	}
+	if _, err := n.findBridge(); err != nil {
+		return nil // another engine's, and so are the links and tables of its name
+	}
+	return errors.Join(n.sweep(), n.removeBridge(), n.unloadRules(), n.closeUplinks())
+}
+
+// Close stops the resolver and gives the host ports' reservations up. When
+// nothing is attached it removes the bridge, the tables and the settings too;
+// else all of that stays, for Recover. Nothing can be attached afterwards.
+func (n *Network) Close(ctx context.Context) error {
+	n.upMu.Lock()
+	defer n.upMu.Unlock()
+	if n.closed {
+		return nil
+	}
+	n.closed = true
+	n.held.releaseAll()
+	err := n.ledger.save()
+	unlock, lerr := lockHost(ctx)
+	if lerr != nil {
+		return errors.Join(err, lerr, n.downLocked(false))
+	}
+	defer unlock()
+	remove := len(n.ledger.all()) == 0
+	if remove {
+		if rerr := n.recallUplinks(); rerr != nil {
+			n.log.Debug("cannot read which interfaces forward", "error", rerr)
+		}
+	}
+	return errors.Join(err, n.downLocked(remove))
+}
+
+// isMissing tells that rules were taken away by somebody else.
+func isMissing(err error) bool { return errors.Is(err, unix.ENOENT) }

@@ -1,0 +1,177 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
+)
+
+// maxElements is how many elements one message may carry: a netlink attribute
+// has at most 64 KiB.
+const maxElements = 200
+
+// loadRules replaces the tables with new ones that hold all leases. Each table
+// changes in one transaction, so that no packet sees it half made.
+func (n *Network) loadRules() error {
+	n.nftMu.Lock()
+	defer n.nftMu.Unlock()
+	uplinks := n.uplinkElements()
+	err := n.transact(func(c *nftables.Conn) error {
+		c.AddTable(n.tables.ip)
+		c.DelTable(n.tables.ip)
+		if err := n.tables.addIP(c, n.cfg.Bridge, n.ledger.subnet(), n.dns.port()); err != nil {
+			return err
+		}
+		elems := map[*nftables.Set][]nftables.SetElement{n.tables.up: uplinks}
+		for _, e := range n.ledger.all() {
+			n.portElements(e, elems)
+		}
+		return addElements(c, elems)
+	})
+	if err != nil {
+		return fmt.Errorf("cannot load nftables rules: %w; check that the kernel has nf_tables, nft_nat, nft_masq, nft_fib_ipv4 and nft_redir", err)
+	}
+	err = n.transact(func(c *nftables.Conn) error {
+		c.AddTable(n.tables.br)
+		c.DelTable(n.tables.br)
+		if err := n.tables.addBridge(c, linkPrefix(n.cfg.Bridge)); err != nil {
+			return err
+		}
+		var guests []nftables.SetElement
+		for _, e := range n.ledger.all() {
+			guests = append(guests, n.guestElement(e))
+		}
+		return addElements(c, map[*nftables.Set][]nftables.SetElement{n.tables.guests: guests})
+	})
+	n.guarded = err == nil
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EAFNOSUPPORT) {
+		n.log.Warn("this kernel has no nftables for bridges (CONFIG_NF_TABLES_BRIDGE): containers can send with each other's addresses")
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot load nftables rules for the bridge: %w", err)
+	}
+	return nil
+}
+
+// addRules lets a lease send, and publishes its ports.
+func (n *Network) addRules(e lease) error { return n.changeRules(e, addElements) }
+
+// removeRules undoes addRules.
+func (n *Network) removeRules(e lease) error {
+	err := n.changeRules(e, func(c *nftables.Conn, elems map[*nftables.Set][]nftables.SetElement) error {
+		for set, es := range elems {
+			if err := c.SetDeleteElements(set, es); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, unix.ENOENT) {
+		// Others flushed some of our rules; what is left is not known.
+		return n.loadRules()
+	}
+	return err
+}
+
+func (n *Network) changeRules(e lease, change func(*nftables.Conn, map[*nftables.Set][]nftables.SetElement) error) error {
+	n.nftMu.Lock()
+	defer n.nftMu.Unlock()
+	elems := map[*nftables.Set][]nftables.SetElement{}
+	n.portElements(e, elems)
+	if n.guarded {
+		elems[n.tables.guests] = []nftables.SetElement{n.guestElement(e)}
+	}
+	err := n.transact(func(c *nftables.Conn) error { return change(c, elems) })
+	if err != nil {
+		return fmt.Errorf("cannot change nftables rules: %w", err)
+	}
+	return nil
+}
+
+func (n *Network) portElements(e lease, elems map[*nftables.Set][]nftables.SetElement) {
+	for _, p := range e.Ports {
+		set, el := n.tables.portElement(p, e.Address)
+		elems[set] = append(elems[set], el)
+	}
+}
+
+func (n *Network) guestElement(e lease) nftables.SetElement {
+	mac, _ := net.ParseMAC(e.MAC) // checked when it was entered
+	return guestElement(n.port(e.ID, e.Tap), mac, e.Address)
+}
+
+func addElements(c *nftables.Conn, elems map[*nftables.Set][]nftables.SetElement) error {
+	for set, es := range elems {
+		for len(es) > 0 {
+			k := min(len(es), maxElements)
+			if err := c.SetAddElements(set, es[:k]); err != nil {
+				return err
+			}
+			es = es[k:]
+		}
+	}
+	return nil
+}
+
+// transact sends what fill appends as one transaction.
+func (n *Network) transact(fill func(*nftables.Conn) error) error {
+	c, err := nftables.New()
+	if err != nil {
+		return err
+	}
+	if err := fill(c); err != nil {
+		return err
+	}
+	return c.Flush()
+}
+
+// unloadRules removes the tables, if they are there.
+func (n *Network) unloadRules() error {
+	n.nftMu.Lock()
+	defer n.nftMu.Unlock()
+	var errs []error
+	for _, t := range []*nftables.Table{n.tables.ip, n.tables.br} {
+		err := n.transact(func(c *nftables.Conn) error {
+			c.DelTable(t)
+			return nil
+		})
+		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EAFNOSUPPORT) {
+			errs = append(errs, fmt.Errorf("cannot remove nftables table %s: %w", t.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// uplinksOf reads which interfaces forward on the account of each engine's table, by bridge.
+func uplinksOf() (map[string][]string, error) {
+	c, err := nftables.New()
+	if err != nil {
+		return nil, err
+	}
+	list, err := c.ListTablesOfFamily(nftables.TableFamilyIPv4)
+	if err != nil {
+		return nil, fmt.Errorf("cannot list nftables tables: %w", err)
+	}
+	all := map[string][]string{}
+	for _, t := range list {
+		bridge, ok := strings.CutPrefix(t.Name, tablePrefix)
+		if !ok {
+			continue
+		}
+		elems, err := c.GetSetElements(&nftables.Set{Table: t, Name: uplinkSet})
+		if err != nil {
+			continue // removed meanwhile, or another's table
+		}
+		all[bridge] = nil
+		for _, e := range elems {
+			name, _, _ := strings.Cut(string(e.Key), "\x00")
+			all[bridge] = append(all[bridge], name)
+		}
+	}
+	return all, nil
+}

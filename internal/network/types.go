@@ -1,0 +1,120 @@
+package network
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"regexp"
+
+	"github.com/containerd/errdefs"
+)
+
+// Config says where a network lives.
+type Config struct {
+	Dir    string       // of the network's state; made when missing
+	Bridge string       // its name, at most 15 characters, no other engine's
+	Subnet netip.Prefix // IPv4, at most a /29; the zero value chooses one that is free
+	Log    *slog.Logger // nil: slog.Default()
+}
+
+// Request describes a container that joins the network.
+type Request struct {
+	ID       string
+	Tap      bool     // a tap for a hypervisor instead of a veth pair
+	Owner    int      // the user ID that may open the tap without privileges
+	Hostname string   // also a DNS name
+	Names    []string // DNS names; the ID and its first 12 digits are names too
+	MAC      string   // empty: derived from the address
+	// Address is the one that the container should have. It gets another when
+	// this one is taken or lies outside the subnet, and without one the
+	// address that it had last.
+	Address netip.Addr
+	Ports   []PortBinding
+}
+
+// PortBinding publishes a port of a container on the host.
+type PortBinding struct {
+	Proto         string     // "tcp" or "udp"; empty: tcp
+	HostIP        netip.Addr // zero or unspecified: every IPv4 address of the host
+	HostPort      uint16     // 0: one that is free
+	ContainerPort uint16
+}
+
+// Attachment is what a container needs to know of its place on the network.
+type Attachment struct {
+	// NIC is the interface for the container, on the host: the free end of a
+	// veth pair, which its agent moves away, or a persistent tap.
+	NIC       string
+	MAC       string
+	MTU       int
+	Addresses []string // CIDR
+	Gateways  []string
+	DNS       []string
+	Search    []string      // of the host's resolv.conf; use ndots:0, so that names here are asked for first
+	Ports     []PortBinding // with the host ports that were chosen
+}
+
+var validBridge = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_.-]{0,14}$`)
+
+func (c Config) check() error {
+	if !validBridge.MatchString(c.Bridge) {
+		return fmt.Errorf("cannot use %q as a bridge's name: it needs 1 to 15 letters, digits and _.- and a letter first: %w", c.Bridge, errdefs.ErrInvalidArgument)
+	}
+	if c.Subnet != (netip.Prefix{}) && (!c.Subnet.IsValid() || !c.Subnet.Addr().Is4() || c.Subnet.Bits() > 29 || c.Subnet.Bits() < 8) {
+		return fmt.Errorf("cannot use %s as the subnet of bridge %s: it must be IPv4 and of /8 to /29: %w", c.Subnet, c.Bridge, errdefs.ErrInvalidArgument)
+	}
+	return nil
+}
+
+// check validates r and fills in defaults.
+func (r *Request) check() error {
+	if r.ID == "" || len(r.ID) > 255 {
+		return fmt.Errorf("cannot attach a container to the network without a valid ID: %w", errdefs.ErrInvalidArgument)
+	}
+	if r.MAC != "" {
+		mac, err := net.ParseMAC(r.MAC)
+		if err != nil || len(mac) != 6 || mac[0]&1 != 0 {
+			return fmt.Errorf("cannot use MAC address %q: it must be six hexadecimal pairs and not of a group: %w", r.MAC, errdefs.ErrInvalidArgument)
+		}
+		r.MAC = mac.String()
+	}
+	ports := make([]PortBinding, 0, len(r.Ports))
+	seen := map[PortBinding]bool{}
+	for _, p := range r.Ports {
+		if err := p.check(); err != nil {
+			return err
+		}
+		if p.HostPort != 0 && seen[p] {
+			continue
+		}
+		seen[p] = true
+		ports = append(ports, p)
+	}
+	r.Ports = ports
+	return nil
+}
+
+func (p *PortBinding) check() error {
+	if p.Proto == "" {
+		p.Proto = "tcp"
+	}
+	if p.Proto != "tcp" && p.Proto != "udp" {
+		return fmt.Errorf("cannot publish port %d/%s: only tcp and udp can be published: %w", p.ContainerPort, p.Proto, errdefs.ErrInvalidArgument)
+	}
+	if p.ContainerPort == 0 {
+		return fmt.Errorf("cannot publish port 0: name a port from 1 to 65535: %w", errdefs.ErrInvalidArgument)
+	}
+	if !p.HostIP.IsValid() || p.HostIP == netip.IPv6Unspecified() {
+		p.HostIP = netip.IPv4Unspecified()
+	}
+	p.HostIP = p.HostIP.Unmap()
+	if !p.HostIP.Is4() || p.HostIP.IsMulticast() {
+		return fmt.Errorf("cannot publish a port on %s: publish on an IPv4 address of this host: %w", p.HostIP, errdefs.ErrInvalidArgument)
+	}
+	return nil
+}
+
+func (p PortBinding) String() string {
+	return fmt.Sprintf("%s:%d->%d/%s", p.HostIP, p.HostPort, p.ContainerPort, p.Proto)
+}
