@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -73,6 +74,9 @@ func listenTCP(address string) ([]net.Listener, error) {
 func listenUnix(path, group string) (net.Listener, error) {
 	fail := func(err error) (net.Listener, error) {
 		return nil, fmt.Errorf("cannot listen on unix://%s: %w", path, err)
+	}
+	if !filepath.IsAbs(path) {
+		return fail(errors.New("the path must be absolute, as in unix:///run/abode/abode.sock"))
 	}
 	gid := -1
 	if group != "" {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/containerd/errdefs"
@@ -17,13 +18,31 @@ import (
 )
 
 // testServer serves routes alone, without an engine.
-func testServer(t *testing.T, routes ...route) (*httptest.Server, *bytes.Buffer) {
+func testServer(t *testing.T, routes ...route) (*httptest.Server, *logBuffer) {
 	t.Helper()
-	var log bytes.Buffer
-	s := &server{log: slog.New(slog.NewTextHandler(&log, nil))}
+	log := &logBuffer{}
+	s := &server{log: slog.New(slog.NewTextHandler(log, nil))}
 	srv := httptest.NewServer(s.handler(routes))
 	t.Cleanup(srv.Close)
-	return srv, &log
+	return srv, log
+}
+
+// logBuffer is a bytes.Buffer for concurrent use.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }
 
 func get(t *testing.T, url string) (code int, header http.Header, body string) {
