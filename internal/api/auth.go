@@ -11,8 +11,11 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/containerd/containerd/v2/core/remotes/docker/config"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	"github.com/moby/moby/api/types/registry"
+	"github.com/sirupsen/logrus"
 )
 
 // loginTime bounds the check of credentials.
@@ -27,7 +30,7 @@ func (s *server) auth(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), loginTime)
 	defer cancel()
-	token, err := login(ctx, cfg)
+	token, err := login(ctx, s.hostsDir, cfg)
 	if err != nil {
 		return err
 	}
@@ -36,41 +39,41 @@ func (s *server) auth(w http.ResponseWriter, r *http.Request) error {
 
 // login asks the registry's base (/v2/) with the credentials. It returns the
 // refresh token that the registry gives instead of the password, if it does.
-func login(ctx context.Context, cfg registry.AuthConfig) (token string, err error) {
-	host, err := registryHost(cfg.ServerAddress)
+// The registry is found as for a pull, mirrors left out.
+func login(ctx context.Context, hostsDir string, cfg registry.AuthConfig) (token string, err error) {
+	name, err := registryHost(cfg.ServerAddress)
 	if err != nil {
 		return "", err
 	}
-	hosts, err := docker.ConfigureDefaultRegistries(docker.WithPlainHTTP(docker.MatchLocalhost))(host)
-	if err != nil || len(hosts) == 0 {
-		return "", invalid(fmt.Sprintf("cannot log in to %q: %v", host, err))
-	}
-	base := url.URL{Scheme: hosts[0].Scheme, Host: hosts[0].Host, Path: "/v2/"}
-	secret, user := cfg.Password, cfg.Username
+	user, secret := cfg.Username, cfg.Password
 	if cfg.IdentityToken != "" {
 		user, secret = "", cfg.IdentityToken
 	}
 	if secret == "" {
 		return "", invalid("cannot log in: the password is missing")
 	}
-	client := &http.Client{Timeout: loginTime}
-	authorizer := docker.NewDockerAuthorizer(
-		docker.WithAuthClient(client),
-		docker.WithAuthCreds(func(string) (string, string, error) { return user, secret, nil }),
-		docker.WithFetchRefreshToken(func(_ context.Context, t string, _ *http.Request) { token = t }),
-	)
-	var seen []*http.Response
+	host, err := findRegistry(ctx, hostsDir, name, config.HostOptions{
+		Credentials: func(string) (string, string, error) { return user, secret, nil },
+		AuthorizerOpts: []docker.AuthorizerOpt{
+			docker.WithFetchRefreshToken(func(_ context.Context, t string, _ *http.Request) { token = t }),
+		},
+	})
+	if err != nil {
+		return "", err
+	}
+	defer host.Client.CloseIdleConnections()
+	base := url.URL{Scheme: host.Scheme, Host: host.Host, Path: strings.TrimSuffix(host.Path, "/") + "/"}
 	for try := 0; ; try++ {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, base.String(), nil)
 		if err != nil {
-			return "", invalid(fmt.Sprintf("cannot log in to %q: %v", host, err))
+			return "", invalid(fmt.Sprintf("cannot log in to %q: %v", name, err))
 		}
-		if err := authorizer.Authorize(ctx, req); err != nil {
-			return "", loginError(host, err)
+		if err := host.Authorizer.Authorize(ctx, req); err != nil {
+			return "", loginError(name, err)
 		}
-		resp, err := client.Do(req)
+		resp, err := host.Client.Do(req)
 		if err != nil {
-			return "", &apiError{errdefs.ErrUnavailable, fmt.Sprintf("cannot reach registry %s: %v", host, err)}
+			return "", &apiError{errdefs.ErrUnavailable, fmt.Sprintf("cannot reach registry %s: %v", name, err)}
 		}
 		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
 		resp.Body.Close()
@@ -78,16 +81,36 @@ func login(ctx context.Context, cfg registry.AuthConfig) (token string, err erro
 		case resp.StatusCode == http.StatusOK:
 			return token, nil
 		case resp.StatusCode == http.StatusUnauthorized && try == 0:
-			seen = append(seen, resp)
-			if err := authorizer.AddResponses(ctx, seen); err != nil {
-				return "", loginError(host, err)
+			if err := host.Authorizer.AddResponses(ctx, []*http.Response{resp}); err != nil {
+				return "", loginError(name, err)
 			}
 		case resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden:
-			return "", loginError(host, errors.New(resp.Status))
+			return "", loginError(name, errors.New(resp.Status))
 		default:
-			return "", &apiError{errdefs.ErrUnavailable, fmt.Sprintf("cannot log in to registry %s: it answered %s to GET %s", host, resp.Status, base.String())}
+			return "", &apiError{errdefs.ErrUnavailable, fmt.Sprintf("cannot log in to registry %s: it answered %s to GET %s", name, resp.Status, base.String())}
 		}
 	}
+}
+
+// findRegistry returns how a registry itself is reached.
+func findRegistry(ctx context.Context, hostsDir, name string, opts config.HostOptions) (docker.RegistryHost, error) {
+	opts.HostDir = config.HostDirFromRoot(hostsDir)
+	quiet := logrus.New() // containerd's library tells in its log what the errors tell too
+	quiet.SetOutput(io.Discard)
+	hosts, err := config.ConfigureHosts(log.WithLogger(ctx, logrus.NewEntry(quiet)), opts)(name)
+	if err != nil {
+		return docker.RegistryHost{}, fmt.Errorf("cannot read how registry %s is reached from %s: %w", name, hostsDir, err)
+	}
+	own := name
+	if name == "docker.io" {
+		own = "registry-1.docker.io"
+	}
+	for _, h := range hosts {
+		if h.Host == own {
+			return h, nil
+		}
+	}
+	return docker.RegistryHost{}, &apiError{errdefs.ErrUnavailable, fmt.Sprintf("registry %s is reached through mirrors alone, as %s says", name, hostsDir)}
 }
 
 // loginError tells apart a registry that refuses from one that cannot be asked.

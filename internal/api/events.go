@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -33,7 +34,11 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	past, live := s.subscribe(r, since)
+	from := since
+	if from.IsZero() && !until.IsZero() {
+		from = time.Unix(0, 1) // as dockerd: with an end alone, all that is remembered
+	}
+	past, live := s.engine.Events().Subscribe(r.Context(), from)
 
 	var end <-chan time.Time
 	if !until.IsZero() {
@@ -63,6 +68,9 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	for {
 		select {
 		case m, ok := <-live:
+			if !ok && r.Context().Err() == nil {
+				return errors.New("the client reads events more slowly than they happen; it may ask again with since")
+			}
 			if !ok {
 				return nil
 			}

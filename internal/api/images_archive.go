@@ -3,6 +3,7 @@ package api
 import (
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/gorilla/mux"
 	"github.com/moby/moby/api/types/jsonstream"
@@ -35,20 +36,15 @@ func (s *server) imagesLoad(w http.ResponseWriter, r *http.Request) error {
 	_ = http.NewResponseController(w).EnableFullDuplex() // the progress starts before the body's end
 	p := newProgress(w)
 	defer p.finish(nil)
-	report := image.Progress(p.image)
-	if quiet {
-		report = func(image.Event) {}
-	}
-	images, err := s.engine.Images().Load(r.Context(), r.Body, report)
-	if err == nil {
-		for _, img := range images {
-			if len(img.RepoTags) == 0 {
-				p.report(jsonstream.Message{Stream: "Loaded image ID: " + img.ID.String() + "\n"})
-			}
-			for _, tag := range img.RepoTags {
-				p.report(jsonstream.Message{Stream: "Loaded image: " + tag + "\n"})
-			}
+	_, err := s.engine.Images().Load(r.Context(), r.Body, func(e image.Event) {
+		switch {
+		case e.ID == "" && strings.HasPrefix(e.Status, "Loaded image"):
+			p.report(jsonstream.Message{Stream: e.Status + "\n"})
+		case !quiet:
+			p.image(e)
 		}
+	})
+	if err == nil {
 		_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 1<<20)) // padding after the tar's end
 	}
 	return p.finish(err)

@@ -8,6 +8,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/abode-run/abode/internal/engine"
+	"github.com/abode-run/abode/internal/image"
 )
 
 // handler serves one endpoint. An error that it returns becomes the response,
@@ -17,8 +18,22 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 
 // server is what the handlers share. It holds no state of requests.
 type server struct {
-	engine *engine.Engine
-	log    *slog.Logger
+	engine   *engine.Engine
+	log      *slog.Logger
+	hostsDir string
+}
+
+// An Option changes what New makes.
+type Option func(*server)
+
+// HostsDir tells where registries' hosts.toml files are; empty: the image
+// store's default. It should be what the engine was opened with.
+func HostsDir(dir string) Option {
+	return func(s *server) {
+		if dir != "" {
+			s.hostsDir = dir
+		}
+	}
 }
 
 // route is one endpoint. Paths are without the version prefix.
@@ -29,8 +44,11 @@ type route struct {
 
 // New returns the handler of the whole API. It may be served on several
 // listeners at once, with Server or any other http.Server.
-func New(e *engine.Engine, log *slog.Logger) http.Handler {
-	s := &server{engine: e, log: log}
+func New(e *engine.Engine, log *slog.Logger, opts ...Option) http.Handler {
+	s := &server{engine: e, log: log, hostsDir: image.DefaultHostsDir}
+	for _, o := range opts {
+		o(s)
+	}
 	return s.handler(s.routes())
 }
 
