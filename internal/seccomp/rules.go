@@ -16,21 +16,27 @@ type span struct {
 }
 
 // compileArch returns the part of a program that is for one architecture; the
-// architecture has been checked already.
+// architecture has been checked already and the number is in the accumulator.
 func compileArch(profile *specs.LinuxSeccomp, info *arch.Info, fallback uint32) ([]instruction, error) {
+	mask := uint32(info.SeccompMask)     // in each number of x32
 	leaves := map[uint32][]instruction{} // by system call; those without a condition end in a return
 	for _, rule := range profile.Syscalls {
 		value, err := action(rule.Action, rule.ErrnoRet)
 		if err != nil {
 			return nil, err
 		}
-		code, err := compileRule(rule.Args, value)
-		if err != nil {
-			return nil, fmt.Errorf("cannot compile the seccomp rule for %v: %w", rule.Names, err)
+		var code []instruction
+		for _, args := range alternatives(rule.Args) {
+			one, err := compileRule(args, value)
+			if err != nil {
+				return nil, fmt.Errorf("cannot compile the seccomp rule for %v: %w", rule.Names, err)
+			}
+			code = append(code, one...)
 		}
 		for _, name := range rule.Names {
-			if nr, ok := info.SyscallNames[name]; ok && !final(leaves[uint32(nr)]) {
-				leaves[uint32(nr)] = append(slices.Clip(leaves[uint32(nr)]), code...)
+			n, ok := info.SyscallNames[name]
+			if nr := uint32(n) | mask; ok && !final(leaves[nr]) {
+				leaves[nr] = append(slices.Clip(leaves[nr]), code...)
 			}
 		}
 	}
@@ -40,12 +46,8 @@ func compileArch(profile *specs.LinuxSeccomp, info *arch.Info, fallback uint32) 
 	}
 	slices.Sort(numbers)
 
-	section := []instruction{load(offsetNumber)}
-	if info == arch.X86_64 {
-		section = append(section, instruction{code: jumpGreaterEqual, k: x32Bit, jf: 1}, ret(retKillProcess))
-	}
 	otherwise := []instruction{ret(fallback)}
-	spans := []span{{0, otherwise}}
+	spans := []span{{mask, otherwise}}
 	add := func(first uint32, code []instruction) {
 		last := &spans[len(spans)-1]
 		switch {
@@ -63,15 +65,38 @@ func compileArch(profile *specs.LinuxSeccomp, info *arch.Info, fallback uint32) 
 		add(nr, code)
 		add(nr+1, otherwise)
 	}
-	if len(numbers) > 0 {
+	if len(numbers) > 0 && forbids(fallback) {
 		add(numbers[len(numbers)-1]+1, []instruction{ret(retErrno | uint32(unix.ENOSYS))})
 	}
-	return append(section, search(spans)...), nil
+	return search(spans), nil
 }
+
+// alternatives splits a rule's conditions as libseccomp has it: all must hold,
+// but when two look at one argument, each stands for a rule of its own.
+func alternatives(args []specs.LinuxSeccompArg) [][]specs.LinuxSeccompArg {
+	used := map[uint]bool{}
+	for _, a := range args {
+		if used[a.Index] {
+			var each [][]specs.LinuxSeccompArg
+			for i := range args {
+				each = append(each, args[i:i+1])
+			}
+			return each
+		}
+		used[a.Index] = true
+	}
+	return [][]specs.LinuxSeccompArg{args}
+}
+
+// forbids tells a fallback that keeps calls from happening.
+func forbids(fallback uint32) bool { return fallback != retAllow && fallback != retLog }
 
 // final reports whether code needs nothing behind it.
 func final(code []instruction) bool {
-	return len(code) == 1 && code[0].code == returnValue
+	// What a failed condition jumps to is the instruction behind a return, so
+	// only a return that nothing jumps over ends everything.
+	n := len(code)
+	return n > 0 && code[n-1].code == returnValue && (n == 1 || code[n-2].code == returnValue)
 }
 
 // search returns a binary search over spans; the number is in the accumulator.

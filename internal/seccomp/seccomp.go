@@ -7,7 +7,9 @@ package seccomp
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/elastic/go-seccomp-bpf/arch"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -42,9 +44,11 @@ const (
 // little-endian order, which is native on every architecture that Abode builds
 // for. A system call that is newer than all that the profile names returns
 // ENOSYS, so that a C library falls back to an older one. An architecture that
-// the profile does not list is killed; so are x32 calls, which no current
-// distribution uses. System calls of unknown names are passed over.
+// the profile does not list is killed. System calls of unknown names are passed over.
 func Compile(profile *specs.LinuxSeccomp) ([]byte, error) {
+	if len(profile.Flags) > 0 || profile.ListenerPath != "" {
+		return nil, errors.New("cannot compile the seccomp profile: flags and listeners are not supported; leave them out")
+	}
 	fallback, err := action(profile.DefaultAction, profile.DefaultErrnoRet)
 	if err != nil {
 		return nil, err
@@ -55,10 +59,25 @@ func Compile(profile *specs.LinuxSeccomp) ([]byte, error) {
 		if info == nil {
 			continue
 		}
-		section, err := compileArch(profile, info, fallback)
+		numbers, err := compileArch(profile, info, fallback)
 		if err != nil {
 			return nil, err
 		}
+		section := []instruction{load(offsetNumber)}
+		if info == arch.X86_64 {
+			x32 := []instruction{ret(retKillProcess)}
+			if slices.Contains(profile.Architectures, specs.ArchX32) {
+				if x32, err = compileArch(profile, arch.X32, fallback); err != nil {
+					return nil, err
+				}
+			}
+			section = append(section,
+				instruction{code: jumpGreaterEqual, k: x32Bit, jf: 1},
+				instruction{code: jumpAlways, k: uint32(len(numbers))})
+			section = append(section, numbers...)
+			numbers = x32
+		}
+		section = append(section, numbers...)
 		// The section is longer than a conditional jump reaches.
 		program = append(program,
 			instruction{code: jumpEqual, k: uint32(info.ID), jt: 1},
@@ -82,7 +101,7 @@ func Compile(profile *specs.LinuxSeccomp) ([]byte, error) {
 }
 
 // architectures names the ones that have a system call table here. x32 shares
-// x86_64's section and is refused there.
+// x86_64's section.
 var architectures = map[specs.Arch]*arch.Info{
 	specs.ArchX86_64:  arch.X86_64,
 	specs.ArchX86:     arch.I386,

@@ -64,6 +64,10 @@ func TestActions(t *testing.T) {
 		Syscalls: []specs.LinuxSyscall{
 			{Names: []string{"read", "write", "no_such_call"}, Action: specs.ActAllow},
 			{Names: []string{"clone"}, Action: specs.ActAllow, Args: []specs.LinuxSeccompArg{{Index: 0, Value: 0x7e020000, Op: specs.OpMaskedEqual}}},
+			{Names: []string{"socket"}, Action: specs.ActAllow, Args: []specs.LinuxSeccompArg{{Index: 0, Value: 1, Op: specs.OpEqualTo}, {Index: 0, Value: 2, Op: specs.OpEqualTo}}},
+			{Names: []string{"ioctl"}, Action: specs.ActAllow, Args: []specs.LinuxSeccompArg{{Index: 0, Value: 4, Op: specs.OpEqualTo}}},
+			{Names: []string{"ioctl"}, Action: specs.ActErrno, ErrnoRet: u(7)},
+			{Names: []string{"ioctl"}, Action: specs.ActAllow, Args: []specs.LinuxSeccompArg{{Index: 0, Value: 5, Op: specs.OpEqualTo}}},
 			{Names: []string{"clone3"}, Action: specs.ActErrno, ErrnoRet: u(38)},
 			{Names: []string{"personality"}, Action: specs.ActAllow, Args: []specs.LinuxSeccompArg{{Index: 0, Value: 0xffffffff, Op: specs.OpEqualTo}}},
 			{Names: []string{"personality"}, Action: specs.ActAllow, Args: []specs.LinuxSeccompArg{{Index: 0, Value: 8, Op: specs.OpEqualTo}}},
@@ -91,11 +95,65 @@ func TestActions(t *testing.T) {
 		{"personality 8", x86_64, 135, []uint64{8}, retAllow},
 		{"personality query", x86_64, 135, []uint64{0xffffffff}, retAllow},
 		{"personality, high half differs", x86_64, 135, []uint64{1<<32 | 8}, retErrno | 1},
-		{"x32 read", x86_64, x32Bit, nil, retKillProcess},
+		{"x32 read", x86_64, x32Bit, nil, retAllow},
+		{"x32 open is not named", x86_64, x32Bit | 2, nil, retErrno | 1},
+		{"two conditions on one argument, the first", x86_64, 41, []uint64{1}, retAllow},
+		{"two conditions on one argument, the second", x86_64, 41, []uint64{2}, retAllow},
+		{"two conditions on one argument, none", x86_64, 41, []uint64{3}, retErrno | 1},
+		{"an unconditional rule after a conditional one", x86_64, 16, []uint64{3}, retErrno | 7},
+		{"a rule after an unconditional one", x86_64, 16, []uint64{5}, retErrno | 7},
 		{"an architecture that is not listed", arm64, 63, nil, retKillProcess},
 	} {
 		if got := run(t, program, c.arch, c.nr, c.args...); got != c.want {
 			t.Errorf("%s: %#x, want %#x", c.name, got, c.want)
+		}
+	}
+}
+
+// An x32 call is killed where the profile does not list that ABI.
+func TestWithoutX32(t *testing.T) {
+	program, err := Compile(&specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Architectures: []specs.Arch{specs.ArchX86_64}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := run(t, program, x86_64, x32Bit); got != retKillProcess {
+		t.Errorf("x32 read: %#x", got)
+	}
+	if got := run(t, program, x86_64, 0); got != retAllow {
+		t.Errorf("read: %#x", got)
+	}
+	if got := run(t, program, x86_64, 9999); got != retAllow {
+		t.Errorf("a number that nobody knows: %#x", got)
+	}
+}
+
+// Program's rules depend on capabilities, and a profile may come as text.
+func TestProgram(t *testing.T) {
+	const mount = 165
+	plain, err := Program("", []string{"CAP_CHOWN"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin, err := Program("", []string{"CAP_SYS_ADMIN", "CAP_CHOWN"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := Program(`{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86_64"],"syscalls":[{"names":["mount"],"action":"SCMP_ACT_ERRNO","errnoRet":5}]}`, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := run(t, plain, x86_64, mount); got != retErrno|1 {
+		t.Errorf("mount without CAP_SYS_ADMIN: %#x", got)
+	}
+	if got := run(t, admin, x86_64, mount); got != retAllow {
+		t.Errorf("mount with CAP_SYS_ADMIN: %#x", got)
+	}
+	if got := run(t, text, x86_64, mount); got != retErrno|5 {
+		t.Errorf("mount with a profile of one's own: %#x", got)
+	}
+	for _, bad := range []string{"{", `{"defaultAction":"SCMP_ACT_NONSENSE","syscalls":[]}`} {
+		if _, err := Program(bad, nil); err == nil {
+			t.Errorf("profile %q was accepted", bad)
 		}
 	}
 }
