@@ -98,10 +98,10 @@ func (w *writer) run(in *position) (Info, error) {
 	}
 	tr := tar.NewReader(in)
 	for entries := 1; ; entries++ {
-		after := roundUp(in.n, 512) // where the next header starts
+		in.watch()
 		h, err := tr.Next()
 		if err == io.EOF {
-			return Info{Terminated: in.n >= after+512}, nil
+			return Info{Terminated: in.zeros()}, nil
 		}
 		if err != nil && !errors.Is(err, tar.ErrInsecurePath) { // names are judged below
 			return Info{}, fmt.Errorf("cannot read entry %d of the archive: %w", entries, damaged(err))
@@ -142,36 +142,4 @@ func owner(id int) (uint32, error) {
 		return 0, fmt.Errorf("%w: no file can belong to ID %d", ErrTar, id)
 	}
 	return uint32(id), nil
-}
-
-// A source is the caller's reader. It keeps the error that the reader had, and
-// ends with ctx.
-type source struct {
-	ctx context.Context
-	r   io.Reader
-	err error
-}
-
-func (s *source) Read(p []byte) (int, error) {
-	if err := context.Cause(s.ctx); err != nil {
-		s.err = err
-		return 0, err
-	}
-	n, err := s.r.Read(p)
-	if err != nil && err != io.EOF {
-		s.err = err
-	}
-	return n, err
-}
-
-// A position counts what was read.
-type position struct {
-	r io.Reader
-	n int64
-}
-
-func (p *position) Read(b []byte) (int, error) {
-	n, err := p.r.Read(b)
-	p.n += int64(n)
-	return n, err
 }
