@@ -100,6 +100,14 @@ type imageSummary struct {
 	VirtualSize int64
 }
 
+func oldImages(list []image.Summary) []imageSummary {
+	old := make([]imageSummary, len(list))
+	for i, sum := range list {
+		old[i] = imageSummary{sum, sum.Size}
+	}
+	return old
+}
+
 // event is an event as versions before 1.52 show it.
 type event struct {
 	events.Message

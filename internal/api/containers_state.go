@@ -17,7 +17,7 @@ func (s *server) containersStart(w http.ResponseWriter, r *http.Request) error {
 	}
 	for _, p := range []string{"checkpoint", "checkpoint-dir"} {
 		if r.URL.Query().Get(p) != "" {
-			return later("starting from a checkpoint", "")
+			return later("start from a checkpoint", "")
 		}
 	}
 	return done(w, s.engine.Start(r.Context(), mux.Vars(r)["name"]))
@@ -58,7 +58,7 @@ func (s *server) containersRename(w http.ResponseWriter, r *http.Request) error 
 
 func (s *server) containersRemove(w http.ResponseWriter, r *http.Request) error {
 	if queryBool(r, "link") {
-		return later("removing a link between containers", "")
+		return later("remove links between containers", "")
 	}
 	return done(w, s.engine.Remove(r.Context(), mux.Vars(r)["name"], engine.RemoveOptions{
 		Force:   queryBool(r, "force"),

@@ -128,16 +128,16 @@ func (s *server) volumeUsage(r *http.Request) (*apivolume.DiskUsage, error) {
 // usage is system.DiskUsage as versions before 1.52 have it.
 type usage struct {
 	LayersSize int64
-	Images     []apiimage.Summary
+	Images     []imageSummary
 	Containers []container.Summary
 	Volumes    []apivolume.Volume
 	BuildCache []struct{}
 }
 
 func oldDiskUsage(du system.DiskUsage) usage {
-	old := usage{Images: []apiimage.Summary{}, Containers: []container.Summary{}, Volumes: []apivolume.Volume{}, BuildCache: []struct{}{}}
+	old := usage{Images: []imageSummary{}, Containers: []container.Summary{}, Volumes: []apivolume.Volume{}, BuildCache: []struct{}{}}
 	if u := du.ImageUsage; u != nil {
-		old.LayersSize, old.Images = u.TotalSize, nonNil(u.Items)
+		old.LayersSize, old.Images = u.TotalSize, oldImages(u.Items)
 	}
 	if u := du.ContainerUsage; u != nil {
 		old.Containers = nonNil(u.Items)

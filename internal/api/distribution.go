@@ -3,5 +3,5 @@ package api
 import "net/http"
 
 func (s *server) distribution(w http.ResponseWriter, r *http.Request) error {
-	return later("inspecting an image in its registry", "Pull it and inspect it here")
+	return later("inspect an image in its registry", "Pull it and inspect it here")
 }

@@ -103,10 +103,10 @@ func (e *apiError) Unwrap() error { return e.class }
 func invalid(message string) error  { return &apiError{errdefs.ErrInvalidArgument, message} }
 func notFound(message string) error { return &apiError{errdefs.ErrNotFound, message} }
 
-// later is the error for what a later version will do. what is a whole phrase
-// such as "creating networks"; instead, when not empty, says what to do now.
+// later is the error for what a later version will do. what follows "cannot",
+// as in "create networks"; instead, when not empty, says what to do now.
 func later(what, instead string) error {
-	message := what + " is not there yet; a later version of abode will have it"
+	message := "abode cannot " + what + " yet; a later version will"
 	if instead != "" {
 		message += ". " + instead
 	}

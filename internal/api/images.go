@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/gorilla/mux"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+	"github.com/moby/moby/api/types/events"
 	apiimage "github.com/moby/moby/api/types/image"
 	"github.com/opencontainers/go-digest"
 
@@ -47,11 +49,7 @@ func (s *server) imagesList(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if requested(r).before(44) {
-		old := make([]imageSummary, len(list))
-		for i, sum := range list {
-			old[i] = imageSummary{sum, sum.Size}
-		}
-		return writeJSON(w, http.StatusOK, old)
+		return writeJSON(w, http.StatusOK, oldImages(list))
 	}
 	return writeJSON(w, http.StatusOK, list)
 }
@@ -195,8 +193,20 @@ func (s *server) imagesTag(w http.ResponseWriter, r *http.Request) error {
 	if err := s.engine.Images().Tag(r.Context(), mux.Vars(r)["name"], repo); err != nil {
 		return err
 	}
+	if img, err := s.engine.Images().Get(r.Context(), repo); err == nil {
+		s.imageEvent(events.ActionTag, img.ID.String(), repo, nil)
+	}
 	w.WriteHeader(http.StatusCreated)
 	return nil
+}
+
+// imageEvent tells that an image came or got a name. Its going is the engine's
+// to tell.
+func (s *server) imageEvent(action events.Action, id, name string, labels map[string]string) {
+	attributes := map[string]string{}
+	maps.Copy(attributes, labels)
+	attributes["name"] = name
+	s.engine.Events().Publish(events.ImageEventType, action, id, attributes)
 }
 
 func nonNil[T any](list []T) []T {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/gorilla/mux"
+	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/jsonstream"
 
 	"github.com/abode-run/abode/internal/image"
@@ -36,7 +37,7 @@ func (s *server) imagesLoad(w http.ResponseWriter, r *http.Request) error {
 	_ = http.NewResponseController(w).EnableFullDuplex() // the progress starts before the body's end
 	p := newProgress(w)
 	defer p.finish(nil)
-	_, err := s.engine.Images().Load(r.Context(), r.Body, func(e image.Event) {
+	images, err := s.engine.Images().Load(r.Context(), r.Body, func(e image.Event) {
 		switch {
 		case e.ID == "" && strings.HasPrefix(e.Status, "Loaded image"):
 			p.report(jsonstream.Message{Stream: e.Status + "\n"})
@@ -44,6 +45,9 @@ func (s *server) imagesLoad(w http.ResponseWriter, r *http.Request) error {
 			p.image(e)
 		}
 	})
+	for _, img := range images {
+		s.imageEvent(events.ActionLoad, img.ID.String(), img.ID.String(), nil)
+	}
 	if err == nil {
 		_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 1<<20)) // padding after the tar's end
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/moby/moby/api/pkg/authconfig"
+	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/jsonstream"
 	"github.com/moby/moby/api/types/registry"
 
@@ -33,7 +34,10 @@ func (s *server) imagesPull(w http.ResponseWriter, r *http.Request) error {
 	ref := joinReference(q.Get("fromImage"), q.Get("tag"))
 	p := newProgress(w)
 	defer p.finish(nil)
-	_, err = s.engine.Images().Pull(r.Context(), ref, q.Get("platform"), auth, p.image)
+	img, err := s.engine.Images().Pull(r.Context(), ref, q.Get("platform"), auth, p.image)
+	if err == nil {
+		s.imageEvent(events.ActionPull, ref, q.Get("fromImage"), img.Config.Config.Labels)
+	}
 	return p.finish(err)
 }
 
@@ -52,7 +56,7 @@ func (p *progress) image(e image.Event) {
 func (s *server) imagesImport(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	if src := q.Get("fromSrc"); src != "-" {
-		return later("importing from a URL", "Fetch it yourself and import from standard input: curl -L URL | docker import - NAME")
+		return later("import from a URL", "Fetch it yourself and import from standard input: curl -L URL | docker import - NAME")
 	}
 	ref := ""
 	if repo := q.Get("repo"); repo != "" {
@@ -67,6 +71,7 @@ func (s *server) imagesImport(w http.ResponseWriter, r *http.Request) error {
 	}
 	img, err := s.engine.Images().Import(r.Context(), r.Body, ref, changes, q.Get("message"), q.Get("platform"))
 	if err == nil {
+		s.imageEvent(events.ActionImport, img.ID.String(), ref, nil)
 		p.status("", img.ID.String())
 		_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 1<<20)) // padding after the tar's end
 	}

@@ -11,7 +11,7 @@ import (
 
 func (s *server) imagesRemove(w http.ResponseWriter, r *http.Request) error {
 	if len(r.URL.Query()["platforms"]) > 0 {
-		return later("removing one platform of an image", "")
+		return later("remove one platform of an image", "")
 	}
 	removed, err := s.engine.RemoveImage(r.Context(), mux.Vars(r)["name"], queryBool(r, "force"))
 	if err != nil {
@@ -29,7 +29,7 @@ func (s *server) imagesPrune(w http.ResponseWriter, r *http.Request) error {
 	}
 	for _, term := range []string{"label", "label!", "until"} {
 		if len(f[term]) > 0 {
-			return later("pruning images by '"+term+"'", "List them with that filter and remove them by ID")
+			return later("prune images by '"+term+"'", "List them with that filter and remove them by ID")
 		}
 	}
 	dangling, err := f.boolean("dangling", true)

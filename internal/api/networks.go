@@ -18,7 +18,7 @@ import (
 
 func (s *server) networkRoutes() []route {
 	refuse := func(w http.ResponseWriter, r *http.Request) error {
-		return later("changing networks", "Containers of one engine reach each other by name on the network \"bridge\"")
+		return later("create or change networks", "Containers of one engine reach each other by name on the network \"bridge\"")
 	}
 	return []route{
 		{"GET", "/networks", s.networksList},

@@ -12,14 +12,14 @@ func (s *server) unsupportedRoutes() []route {
 	refuse := func(err error) handler {
 		return func(http.ResponseWriter, *http.Request) error { return err }
 	}
-	build := refuse(later("building images", "Build with buildkit or buildah, then `load` the result, or pull it from a registry"))
-	commit := refuse(later("committing a container", "Use `export` and `import` for its files"))
-	push := refuse(later("pushing images", "Use `save` and a tool such as skopeo or crane"))
+	build := refuse(later("build images", "Build with buildkit or buildah, then `load` the result, or pull it from a registry"))
+	commit := refuse(later("commit containers", "Use `export` and `import` for its files"))
+	push := refuse(later("push images", "Use `save` and a tool such as skopeo or crane"))
 	search := refuse(&apiError{errdefs.ErrNotImplemented, "searching registries is not supported: abode favours no registry over another. Search on the registry's own site"})
 	swarm := refuse(&apiError{errdefs.ErrNotImplemented, "swarm mode is not supported: abode runs containers on one machine"})
 	plugins := refuse(&apiError{errdefs.ErrNotImplemented, "plugins are not supported"})
-	checkpoint := refuse(later("checkpoints of containers", ""))
-	ws := refuse(later("attaching through a web socket", "Use POST /containers/{id}/attach"))
+	checkpoint := refuse(later("make checkpoints of containers", ""))
+	ws := refuse(later("attach through a web socket", "Use POST /containers/{id}/attach"))
 
 	rs := []route{
 		{"POST", "/build", build},

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gorilla/mux"
+	"github.com/moby/moby/api/types/events"
 	apivolume "github.com/moby/moby/api/types/volume"
 
 	"github.com/abode-run/abode/internal/engine"
@@ -19,7 +20,7 @@ func (s *server) volumeRoutes() []route {
 		{"POST", "/volumes/prune", s.volumesPrune},
 		{"GET", "/volumes/{name}", s.volumesInspect},
 		{"PUT", "/volumes/{name}", func(http.ResponseWriter, *http.Request) error {
-			return later("updating a cluster volume", "")
+			return later("update cluster volumes", "")
 		}},
 		{"DELETE", "/volumes/{name}", s.volumesRemove},
 	}
@@ -103,13 +104,17 @@ func (s *server) volumesCreate(w http.ResponseWriter, r *http.Request) error {
 	case req.Driver != "" && req.Driver != volumeDriver:
 		return notFound("no volume driver is called \"" + req.Driver + "\": the only one is \"local\"")
 	case len(req.DriverOpts) > 0:
-		return later("options of volumes", "Mount what you need on the host and give the container its path")
+		return later("give volumes options", "Mount what you need on the host and give the container its path")
 	case req.ClusterVolumeSpec != nil:
-		return later("cluster volumes", "")
+		return later("make cluster volumes", "")
 	}
+	_, missing := s.engine.Volumes().Get(req.Name)
 	v, err := s.engine.Volumes().Create(req.Name, req.Labels)
 	if err != nil {
 		return err
+	}
+	if missing != nil {
+		s.engine.Events().Publish(events.VolumeEventType, events.ActionCreate, v.Name, map[string]string{"driver": volumeDriver})
 	}
 	return writeJSON(w, http.StatusCreated, apiVolume(v))
 }
