@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
 	"github.com/spf13/cobra"
 
@@ -92,21 +94,40 @@ func (a *app) withClient(do action) func(*cobra.Command, []string) error {
 // each does something to every argument, prints the name of each that went
 // well, and returns the failures of the others.
 func (a *app) each(args []string, do func(name string) error) error {
+	return a.wordsFor(args, func(name string) (string, error) { return name, do(name) })
+}
+
+// wordsFor is each with words of do's in place of the names.
+func (a *app) wordsFor(args []string, do func(name string) (string, error)) error {
 	var failed []string
 	for _, name := range args {
-		if err := do(name); err != nil {
-			if a.unreachable(err) != nil {
-				return err
-			}
+		word, err := do(name)
+		switch {
+		case err == nil:
+			fmt.Fprintln(a.out, word)
+		case errors.Is(err, errTolerated):
+		case a.unreachable(err) != nil || errors.Is(err, context.Canceled):
+			return err
+		default:
 			failed = append(failed, a.explain(err))
-			continue
 		}
-		fmt.Fprintln(a.out, name)
 	}
 	if failed != nil {
-		return fmt.Errorf("%s", strings.Join(failed, "\nabode: "))
+		return errors.New(strings.Join(failed, "\nabode: "))
 	}
 	return nil
+}
+
+// errTolerated is an error that was printed, and is not one of the program.
+var errTolerated = errors.New("tolerated")
+
+// tolerate prints that something doesn't exist, and lets it pass with force.
+func (a *app) tolerate(err error, force bool) error {
+	if force && errdefs.IsNotFound(err) {
+		fmt.Fprintf(a.err, "abode: %s\n", a.explain(err))
+		return errTolerated
+	}
+	return err
 }
 
 // confirm asks a question that y answers; without a terminal's yes it is no.

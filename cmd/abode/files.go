@@ -5,8 +5,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-
-	"github.com/containerd/errdefs"
 )
 
 // writeWhole copies r to the file name, which is replaced only once all is
@@ -32,12 +30,4 @@ func writeWhole(name string, r io.Reader) (err error) {
 		return fmt.Errorf("cannot write %s: %w", name, err)
 	}
 	return os.Rename(f.Name(), name)
-}
-
-// ignoreMissing drops the error that something doesn't exist, if force.
-func ignoreMissing(err error, force bool) error {
-	if force && errdefs.IsNotFound(err) {
-		return nil
-	}
-	return err
 }

@@ -23,7 +23,7 @@ with --force killed first. Anonymous volumes go with --volumes alone.`,
 	cmd.RunE = a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 		return a.each(args, func(name string) error {
 			_, err := c.ContainerRemove(ctx, name, client.ContainerRemoveOptions{Force: force, RemoveVolumes: volumes})
-			return ignoreMissing(err, force)
+			return a.tolerate(err, force)
 		})
 	})
 	return cmd

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
@@ -192,6 +193,9 @@ func (a *app) foreground(ctx context.Context, c *client.Client, s session) error
 		stream.RestoreAll()
 		if errors.Is(err, stream.ErrDetached) {
 			return nil
+		}
+		if errors.Is(err, syscall.EPIPE) {
+			return exit(128+int(syscall.SIGPIPE), nil) // nobody reads on, as after `| head`
 		}
 		if err != nil {
 			return exit(125, fmt.Errorf("cannot go on showing the container's output: %w; it may run on, see 'abode ps'", err))

@@ -25,58 +25,75 @@ func Size(f *os.File) (height, width uint) {
 	return uint(ws.Height), uint(ws.Width)
 }
 
-// terminals are those in raw mode, so that every way out of the program can
-// put them back.
-var terminals struct {
+// undo holds what puts terminals back, so that every way out of the program
+// can do it.
+var undo struct {
 	sync.Mutex
-	states map[uintptr]*term.State
+	next int
+	do   map[int]func()
+}
+
+// OnExit has restore called once: by the function it returns, or by
+// RestoreAll, whichever comes first.
+func OnExit(restore func()) func() {
+	undo.Lock()
+	defer undo.Unlock()
+	if undo.do == nil {
+		undo.do = map[int]func(){}
+	}
+	n := undo.next
+	undo.next++
+	undo.do[n] = restore
+	return func() {
+		undo.Lock()
+		defer undo.Unlock()
+		if do, ok := undo.do[n]; ok {
+			delete(undo.do, n)
+			do()
+		}
+	}
+}
+
+// RestoreAll puts every terminal that was changed back. Safe for concurrent
+// use; harmless when there is none.
+func RestoreAll() {
+	undo.Lock()
+	defer undo.Unlock()
+	for n, do := range undo.do {
+		delete(undo.do, n)
+		do()
+	}
 }
 
 // Raw puts the terminal in into raw mode, and out into the mode in which
 // it prints what it is sent. It returns what puts both back, which may be
 // called more than once. Files that are no terminals are left alone.
 func Raw(in, out *os.File) (restore func(), err error) {
-	if in != nil && IsTerminal(in) {
-		old, err := term.SetRawTerminal(in.Fd())
-		if err != nil {
-			return nil, fmt.Errorf("cannot put the terminal into raw mode: %w", err)
-		}
-		remember(in.Fd(), old)
+	undoIn, err := change(in, term.SetRawTerminal)
+	if err != nil {
+		return nil, err
 	}
-	if out != nil && IsTerminal(out) {
-		old, err := term.SetRawTerminalOutput(out.Fd())
-		if err != nil {
-			RestoreAll()
-			return nil, fmt.Errorf("cannot put the terminal into raw mode: %w", err)
-		}
-		remember(out.Fd(), old)
+	undoOut, err := change(out, term.SetRawTerminalOutput)
+	if err != nil {
+		undoIn()
+		return nil, err
 	}
-	return RestoreAll, nil
+	return func() { undoOut(); undoIn() }, nil
 }
 
-func remember(fd uintptr, s *term.State) {
-	if s == nil {
-		return
+func change(f *os.File, set func(uintptr) (*term.State, error)) (restore func(), err error) {
+	if f == nil || !IsTerminal(f) {
+		return func() {}, nil
 	}
-	terminals.Lock()
-	defer terminals.Unlock()
-	if terminals.states == nil {
-		terminals.states = map[uintptr]*term.State{}
+	fd := f.Fd()
+	old, err := set(fd)
+	if err != nil {
+		return nil, fmt.Errorf("cannot put the terminal into raw mode: %w", err)
 	}
-	if _, ok := terminals.states[fd]; !ok {
-		terminals.states[fd] = s
+	if old == nil {
+		return func() {}, nil
 	}
-}
-
-// RestoreAll puts every terminal that Raw changed back. Safe for concurrent
-// use; harmless when there is none.
-func RestoreAll() {
-	terminals.Lock()
-	defer terminals.Unlock()
-	for fd, s := range terminals.states {
-		_ = term.RestoreTerminal(fd, s)
-	}
-	terminals.states = nil
+	return OnExit(func() { _ = term.RestoreTerminal(fd, old) }), nil
 }
 
 // Resizes calls resize with the size of the terminal f now and whenever it
