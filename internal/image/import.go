@@ -1,0 +1,150 @@
+package image
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/pkg/labels"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
+	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Import makes an image of one layer from the tar of a root file system, which
+// may be compressed. ref, if not empty, is its name. changes are Dockerfile
+// instructions (changes.go) for the config, message goes into the history, and
+// platform ("" is the host's) into the config.
+func (s *Store) Import(ctx context.Context, r io.Reader, ref string, changes []string, message, platform string) (Image, error) {
+	img, err := s.importTar(s.context(ctx), r, ref, changes, message, platform)
+	if err != nil {
+		return Image{}, fmt.Errorf("cannot import the image: %w", err)
+	}
+	return img, nil
+}
+
+func (s *Store) importTar(ctx context.Context, r io.Reader, ref string, changes []string, message, platform string) (Image, error) {
+	var tag reference.NamedTagged
+	var err error
+	if ref != "" {
+		if tag, err = parseTag(ref); err != nil {
+			return Image{}, err
+		}
+	}
+	w, err := parsePlatform(platform)
+	if err != nil {
+		return Image{}, err
+	}
+	now := time.Now().UTC()
+	var config ImageConfig
+	config.Platform = platforms.Normalize(w.spec)
+	config.Created = &now
+	if err := applyChanges(&config, changes); err != nil {
+		return Image{}, err
+	}
+	ctx, op, err := s.begin(ctx, "import", "")
+	if err != nil {
+		return Image{}, err
+	}
+	defer op.end(ctx, false)
+	blob, diff, err := s.importLayer(ctx, op, r)
+	if err != nil {
+		return Image{}, err
+	}
+	config.RootFS = ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{diff}}
+	config.History = []ocispec.History{{Created: &now, Comment: message}}
+	p, err := s.compose(ctx, config, []ocispec.Descriptor{blob})
+	if err != nil {
+		return Image{}, err
+	}
+	var names []string
+	if tag != nil {
+		names = append(names, tag.String())
+	}
+	if err := s.publish(ctx, p, names...); err != nil {
+		return Image{}, err
+	}
+	return s.Get(ctx, p.id.String())
+}
+
+// importLayer stores r as a blob, as it is compressed, and as a layer.
+func (s *Store) importLayer(ctx context.Context, op *operation, r io.Reader) (blob ocispec.Descriptor, diff digest.Digest, err error) {
+	kind, r, err := sniff(r)
+	if err != nil {
+		return blob, "", err
+	}
+	if kind == bzipped { // no media type says so
+		z, err := decompress(r)
+		if err != nil {
+			return blob, "", err
+		}
+		defer z.Close()
+		r, kind = z, plain
+	}
+	if blob, err = s.ingest(ctx, op.lease.ID, &contextReader{ctx: ctx, r: r}); err != nil {
+		return blob, "", err
+	}
+	blob.MediaType = map[compression]string{
+		plain: ocispec.MediaTypeImageLayer, gzipped: ocispec.MediaTypeImageLayerGzip, zstandard: ocispec.MediaTypeImageLayerZstd,
+	}[kind]
+	ra, err := s.content.ReaderAt(ctx, blob)
+	if err != nil {
+		return blob, "", err
+	}
+	defer ra.Close()
+	tar, err := decompress(io.NewSectionReader(ra, 0, ra.Size()))
+	if err != nil {
+		return blob, "", fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
+	}
+	defer tar.Close()
+	l, err := s.layers.Add(ctx, tar, "")
+	if err != nil {
+		return blob, "", err
+	}
+	if err := op.pin(ctx, l.DiffID); err != nil {
+		return blob, "", err
+	}
+	// Before it was pinned it may have been taken for garbage.
+	if _, err := s.layers.Get(l.DiffID); errdefs.IsNotFound(err) {
+		return blob, l.DiffID, s.unpack(ctx, blob, l.DiffID, &counter{progress: func(Event) {}})
+	}
+	info := content.Info{Digest: blob.Digest, Labels: map[string]string{labels.LabelUncompressed: l.DiffID.String()}}
+	_, err = s.content.Update(ctx, info, "labels."+labels.LabelUncompressed)
+	return blob, l.DiffID, err
+}
+
+// compose stores config and manifest of an image whose layers are there.
+func (s *Store) compose(ctx context.Context, config ImageConfig, layers []ocispec.Descriptor) (*parsed, error) {
+	raw, err := json.Marshal(config)
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) > maxConfig {
+		return nil, fmt.Errorf("the image's config would have %d bytes, more than the %d that are possible: %w", len(raw), maxConfig, errdefs.ErrInvalidArgument)
+	}
+	m := ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2},
+		MediaType: ocispec.MediaTypeImageManifest,
+		Config:    describe(ocispec.MediaTypeImageConfig, raw),
+		Layers:    layers,
+	}
+	if err := s.store(ctx, m.Config, raw, nil); err != nil {
+		return nil, err
+	}
+	desc, err := s.storeManifest(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	return s.load(ctx, desc)
+}
+
+// describe returns the descriptor of a document.
+func describe(mediaType string, raw []byte) ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(raw), Size: int64(len(raw))}
+}
