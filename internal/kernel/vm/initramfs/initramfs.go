@@ -59,6 +59,9 @@ func Build(dir string, k kernels.Kernel, agent, agentSum string) (string, error)
 	if err := w.Flush(); err != nil {
 		return "", fmt.Errorf("cannot write the initramfs: %w", err)
 	}
+	if err := tmp.Chmod(0o644); err != nil {
+		return "", fmt.Errorf("cannot write the initramfs: %w", err)
+	}
 	if err := tmp.Sync(); err != nil {
 		return "", fmt.Errorf("cannot write the initramfs: %w", err)
 	}

@@ -103,7 +103,7 @@ func Decompress(ext string, r io.Reader) (io.Reader, error) {
 }
 
 func (d *draft) write(name string, r io.Reader, limit int64) error {
-	f, err := os.OpenFile(filepath.Join(d.dir, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(filepath.Join(d.dir, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s is there twice: %w", path.Base(name), errdefs.ErrInvalidArgument)
 	} else if err != nil {

@@ -1,0 +1,103 @@
+package vm
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/abode-run/abode/internal/agent"
+	agentguest "github.com/abode-run/abode/internal/agent/guest"
+	"github.com/abode-run/abode/internal/kernel"
+)
+
+// guest is one running virtual machine.
+type guest struct {
+	provider  *Provider
+	placement kernel.Placement
+	layers    []agent.Layer
+	proc      *process
+	share     *process // nil without shares
+	notes     notes
+	client    *agent.Client
+
+	done    chan struct{}
+	release sync.Once
+}
+
+var _ kernel.Kernel = (*guest)(nil)
+
+func newGuest(p *Provider, pl kernel.Placement, placed []agent.Layer, proc *process, n notes) *guest {
+	return &guest{provider: p, placement: pl, layers: placed, proc: proc, notes: n, client: newClient(pl.RunDir), done: make(chan struct{})}
+}
+
+// watch closes done when the hypervisor has ended. The share helper ends by
+// itself then, as its socket closes.
+func (g *guest) watch() {
+	go func() {
+		<-g.proc.gone
+		g.client.Close()
+		if text := noteText(g.notes.stderr, 1000); text != "" {
+			g.provider.log.Debug("a hypervisor ended", "container", g.placement.ID, "stderr", text)
+		}
+		close(g.done)
+	}()
+}
+
+func (g *guest) Agent() *agent.Client { return g.client }
+
+// Rootfs places the layers on the image disk; the upper layer is a disk too.
+func (g *guest) Rootfs() agent.Rootfs {
+	return agent.Rootfs{Layers: g.layers, Upper: agent.Upper{Device: writableDevice}}
+}
+
+func (g *guest) Log() string { return "/dev/virtio-ports/" + agentguest.LogPort }
+
+// Link is the guest's only network device, as its kernel names it.
+func (g *guest) Link(int) string { return "eth0" }
+
+func (g *guest) Share(i int) (mountType, source string) {
+	return agent.MountShare, g.placement.Shares[i].Tag
+}
+
+func (g *guest) Processes() []int {
+	var pids []int
+	if g.proc.alive() {
+		pids = append(pids, g.proc.PID)
+	}
+	if g.share != nil && g.share.alive() {
+		pids = append(pids, g.share.PID)
+	}
+	return pids
+}
+
+func (g *guest) Done() <-chan struct{} { return g.done }
+
+// Times for a guest to end in.
+const (
+	shutdownTime = 10 * time.Second
+	termTime     = 2 * time.Second
+)
+
+// Release shuts the guest down. Its agent answers when all is written out, so
+// the hypervisor can end at once then; without an answer it is killed, which
+// the disk's journal survives.
+func (g *guest) Release(ctx context.Context) error {
+	g.release.Do(func() {
+		if g.proc.alive() {
+			sctx, cancel := context.WithTimeout(ctx, shutdownTime)
+			err := call(sctx, g.proc, g.client, agent.MethodShutdown, nil, nil)
+			cancel()
+			if err != nil && g.proc.alive() {
+				g.provider.log.Warn("a virtual machine did not shut down and is ended", "container", g.placement.ID, "err", err)
+			}
+		}
+		g.proc.end(ctx, termTime)
+		<-g.done
+		if g.share != nil {
+			g.share.end(ctx, termTime)
+		}
+		g.notes.close()
+		removeFiles(g.placement.RunDir)
+	})
+	return nil
+}

@@ -1,0 +1,156 @@
+package vm
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/abode-run/abode/internal/agent"
+	"github.com/abode-run/abode/internal/cleanup"
+	"github.com/abode-run/abode/internal/kernel"
+	"github.com/containerd/errdefs"
+)
+
+// processName is the argument by which a guest's hypervisor is known.
+func processName(id string) string { return "abode-" + id }
+
+// Place starts a guest, from a template unless the placement or the machine is
+// against it, and wakes it. A guest that does not begin from its template is
+// booted instead, once, and the template is made anew by the next that needs it.
+func (p *Provider) Place(ctx context.Context, pl kernel.Placement) (kernel.Kernel, error) {
+	if pl.Owner <= 0 {
+		return nil, fmt.Errorf("cannot run a hypervisor as user %d: it needs an unprivileged one: %w", pl.Owner, errdefs.ErrInvalidArgument)
+	}
+	if len(pl.NICs) > 1 {
+		return nil, fmt.Errorf("a virtual machine takes one network interface, not %d: %w", len(pl.NICs), errdefs.ErrNotImplemented)
+	}
+	s, err := p.shape(pl)
+	if err != nil {
+		return nil, err
+	}
+	placed, err := placeLayers(pl.Layers)
+	if err != nil {
+		return nil, err
+	}
+	log := p.log.With("container", pl.ID)
+	if !pl.NoTemplate && !p.templateFails(s) {
+		tpl, err := p.template(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		g, err := p.launch(ctx, pl, s, placed, tpl, resumeDeadline)
+		if err == nil || ctx.Err() != nil {
+			return g, err
+		}
+		log.Warn("a virtual machine did not start from its template, which is thrown away; booting it", "err", err)
+		p.discardTemplate(s)
+	}
+	g, err := p.launch(ctx, pl, s, placed, nil, bootDeadline)
+	if err == nil || ctx.Err() != nil {
+		return g, err
+	}
+	log.Warn("a virtual machine did not boot; trying once more", "err", err)
+	return p.launch(ctx, pl, s, placed, nil, bootDeadline)
+}
+
+// launch starts one hypervisor and wakes its guest. It closes tpl. On error
+// nothing is left.
+func (p *Provider) launch(ctx context.Context, pl kernel.Placement, s shape, placed []agent.Layer, tpl *template, deadline time.Duration) (kernel.Kernel, error) {
+	var cu cleanup.Stack
+	defer cu.Clean()
+	m := &machine{shape: s, name: processName(pl.ID), owner: pl.Owner, runDir: pl.RunDir}
+	cu.Add(func() { m.fds.close() })
+	if tpl != nil {
+		m.memory, m.incoming = tpl.memory, tpl.state
+	}
+	if err := p.openFiles(m, pl); err != nil {
+		return nil, err
+	}
+	cu.Add(func() { removeFiles(pl.RunDir) })
+	begin := time.Now()
+	proc, notes, err := m.start()
+	if err != nil {
+		return nil, err
+	}
+	cu.Add(notes.close)
+	cu.Add(func() { proc.end(context.Background(), 0) })
+	rec := record{ID: pl.ID, Hypervisor: *proc, Template: tpl != nil}
+	if err := rec.write(pl.RunDir); err != nil {
+		return nil, err
+	}
+	g := newGuest(p, pl, placed, proc, notes)
+	cu.Add(func() { g.client.Close() })
+	if len(pl.Shares) > 0 {
+		if g.share, err = startShare(p.cfg.AgentBinary, pl); err != nil {
+			return nil, err
+		}
+		cu.Add(func() { g.share.end(context.Background(), 0) })
+		rec.Share = g.share
+		if err := rec.write(pl.RunDir); err != nil {
+			return nil, err
+		}
+	}
+	if err := g.wake(ctx, deadline); err != nil {
+		return nil, fmt.Errorf("the virtual machine did not answer: %w%s", err, notes.quote())
+	}
+	p.log.Debug("a virtual machine is awake", "container", pl.ID, "pid", proc.PID, "template", tpl != nil, "took", time.Since(begin).Round(time.Millisecond))
+	cu.Release()
+	g.watch()
+	return g, nil
+}
+
+// openFiles opens what the hypervisor is handed. What it opened before an
+// error is closed with m.fds or here.
+func (p *Provider) openFiles(m *machine, pl kernel.Placement) (err error) {
+	defer func() {
+		if err != nil {
+			for _, f := range []*os.File{m.memory, m.incoming, m.writable, m.log, m.tap} {
+				if f != nil {
+					f.Close()
+				}
+			}
+		}
+	}()
+	if m.image, err = imageDisk(&m.fds, pl.Layers); err != nil {
+		return err
+	}
+	if m.writable, err = os.OpenFile(filepath.Join(pl.StateDir, writableName), os.O_RDWR, 0); err != nil {
+		return fmt.Errorf("cannot open the writable disk: %w", err)
+	}
+	log := pl.Log
+	if log == "" {
+		log = os.DevNull
+	}
+	if m.log, err = os.OpenFile(log, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600); err != nil {
+		return fmt.Errorf("cannot open the output log: %w", err)
+	}
+	if len(pl.NICs) == 0 {
+		m.tap, err = deadTap()
+	} else {
+		m.tap, err = openTap(pl.NICs[0])
+	}
+	return err
+}
+
+// wake gives the guest its entropy, its clock and its name, which also says
+// that its agent answers.
+func (g *guest) wake(ctx context.Context, deadline time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, deadline, fmt.Errorf("nothing was heard for %v", deadline))
+	defer cancel()
+	entropy, err := randomness(64)
+	if err != nil {
+		return err
+	}
+	id := sha256.Sum256([]byte(g.placement.ID))
+	req := agent.WakeRequest{Entropy: entropy, Time: time.Now(), MachineID: hex.EncodeToString(id[:16])}
+	err = call(ctx, g.proc, g.client, agent.MethodWake, req, nil)
+	if err != nil && errors.Is(err, context.DeadlineExceeded) {
+		err = context.Cause(ctx)
+	}
+	return err
+}

@@ -1,0 +1,37 @@
+package vm
+
+import (
+	"fmt"
+	"os/exec"
+
+	"github.com/abode-run/abode/internal/kernel"
+)
+
+// shareName is what a guest's share helper has as argument zero, by which it
+// is known.
+func shareName(id string) string { return "abode-share-" + id }
+
+// startShare starts the process that serves a guest's shares: it connects to
+// the hypervisor's share socket, sees the shared directories and nothing else,
+// and ends when the hypervisor does.
+func startShare(agentBinary string, pl kernel.Placement) (*process, error) {
+	// The socket is named relative to the process's directory, because its
+	// whole path may be longer than an address can be.
+	args := []string{"share", "--socket", "./" + shareSocket}
+	for _, s := range pl.Shares {
+		spec := s.Tag + "=" + s.Path
+		if s.ReadOnly {
+			spec += ":ro"
+		}
+		args = append(args, "--share", spec)
+	}
+	cmd := exec.Command(agentBinary, args...)
+	cmd.Args[0] = shareName(pl.ID)
+	cmd.Dir = pl.RunDir
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
+	proc, err := startDetached(cmd)
+	if err != nil {
+		return nil, fmt.Errorf("cannot share directories with the virtual machine: %w", err)
+	}
+	return proc, nil
+}
