@@ -63,10 +63,10 @@ func (s snapshot) String() string {
 		for _, name := range slices.Sorted(maps.Keys(f.xattrs)) {
 			fmt.Fprintf(&b, " %s=%q", name, f.xattrs[name])
 		}
-		if f.mode&unix.S_IFMT == unix.S_IFDIR {
+		if f.nlink > 1 {
 			fmt.Fprintf(&b, " x%d", f.nlink)
-		} else if f.nlink > 1 {
-			fmt.Fprintf(&b, " x%d", f.nlink)
+		}
+		if f.nlink > 1 && f.mode&unix.S_IFMT != unix.S_IFDIR {
 			if first[f.ino] == "" {
 				first[f.ino] = path
 			}
