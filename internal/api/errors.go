@@ -87,7 +87,7 @@ func writeError(w http.ResponseWriter, err error) {
 	if merr != nil {
 		return // a string always marshals
 	}
-	w.Write(append(body, '\n'))
+	_, _ = w.Write(append(body, '\n')) // a client that is gone needs no error
 }
 
 // apiError is an error of a class with a message of its own, without the

@@ -100,7 +100,9 @@ func (c *hijacked) input(wanted bool) {
 	}
 	source := c.r
 	c.r = eof{}
-	go io.Copy(io.Discard, source) // until shut, or the client's half is closed
+	go func() {
+		_, _ = io.Copy(io.Discard, source) // until shut, or the client's half is closed
+	}()
 }
 
 type eof struct{}
@@ -116,10 +118,10 @@ func (c *hijacked) detachOn(keys []byte) {
 
 // served tells what serving came to: that the client has gone is no failure.
 func (c *hijacked) served(err error) error {
-	if c.ctx.Err() != nil {
-		return nil
+	if c.ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 // shut closes the connection and ends the context. It may be called again.

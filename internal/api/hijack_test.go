@@ -148,7 +148,7 @@ func TestHijackHalfClose(t *testing.T) {
 // TestHijackOldForm is a client without Upgrade, of before API 1.42.
 func TestHijackOldForm(t *testing.T) {
 	rt, _ := hijackRoute(false, nil, func(c *hijacked) error {
-		if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		if n, err := c.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
 			return fmt.Errorf("input that is not wanted: %d %w", n, err)
 		}
 		_, err := io.WriteString(c, "raw")

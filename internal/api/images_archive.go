@@ -36,7 +36,7 @@ func (s *server) imagesLoad(w http.ResponseWriter, r *http.Request) error {
 	quiet := queryBoolOr(r, "quiet", true)
 	_ = http.NewResponseController(w).EnableFullDuplex() // the progress starts before the body's end
 	p := newProgress(w)
-	defer p.finish(nil)
+	defer p.end()
 	images, err := s.engine.Images().Load(r.Context(), r.Body, func(e image.Event) {
 		switch {
 		case e.ID == "" && strings.HasPrefix(e.Status, "Loaded image"):

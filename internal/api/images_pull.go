@@ -33,7 +33,7 @@ func (s *server) imagesPull(w http.ResponseWriter, r *http.Request) error {
 	}
 	ref := joinReference(q.Get("fromImage"), q.Get("tag"))
 	p := newProgress(w)
-	defer p.finish(nil)
+	defer p.end()
 	img, err := s.engine.Images().Pull(r.Context(), ref, q.Get("platform"), auth, p.image)
 	if err == nil {
 		s.imageEvent(events.ActionPull, ref, q.Get("fromImage"), img.Config.Config.Labels)
@@ -64,7 +64,7 @@ func (s *server) imagesImport(w http.ResponseWriter, r *http.Request) error {
 	}
 	_ = http.NewResponseController(w).EnableFullDuplex() // the progress starts before the body's end
 	p := newProgress(w)
-	defer p.finish(nil)
+	defer p.end()
 	var changes []string
 	for _, c := range q["changes"] {
 		changes = append(changes, strings.Split(c, "\n")...)

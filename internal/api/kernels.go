@@ -39,7 +39,7 @@ func (s *server) kernelsList(w http.ResponseWriter, r *http.Request) error {
 // kernelsInstall gets a kernel from the distribution and tells of its progress.
 func (s *server) kernelsInstall(w http.ResponseWriter, r *http.Request) error {
 	p := newProgress(w)
-	defer p.finish(nil)
+	defer p.end()
 	k, err := s.engine.Kernels().Install(r.Context(), r.URL.Query().Get("version"), p.text)
 	return p.kernel(k, err)
 }
@@ -48,7 +48,7 @@ func (s *server) kernelsInstall(w http.ResponseWriter, r *http.Request) error {
 func (s *server) kernelsImport(w http.ResponseWriter, r *http.Request) error {
 	_ = http.NewResponseController(w).EnableFullDuplex() // the progress starts before the body's end
 	p := newProgress(w)
-	defer p.finish(nil)
+	defer p.end()
 	k, err := s.engine.Kernels().Import(r.Context(), r.Body, r.URL.Query().Get("name"), "the upload", p.text)
 	return p.kernel(k, err)
 }

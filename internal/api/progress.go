@@ -37,8 +37,8 @@ type progress struct {
 	closed  bool
 }
 
-// newProgress begins a stream. finish must be called before the handler
-// returns, also when it panics; calling it twice does no harm.
+// newProgress begins a stream. end must be called before the handler returns,
+// also when it panics.
 func newProgress(w http.ResponseWriter) *progress {
 	p := &progress{w: w, done: make(chan struct{}), latest: map[string]int{}}
 	p.wake = sync.NewCond(&p.mu)
@@ -132,10 +132,15 @@ func (p *progress) finish(err error) error {
 		})
 		err = nil
 	}
+	p.end()
+	return err
+}
+
+// end closes the stream and waits until it is out. It may be called again.
+func (p *progress) end() {
 	p.mu.Lock()
 	p.closed = true
 	p.wake.Signal()
 	p.mu.Unlock()
 	<-p.done
-	return err
 }

@@ -21,7 +21,7 @@ func TestProgress(t *testing.T) {
 	fail := func(report bool, err error) handler {
 		return func(w http.ResponseWriter, r *http.Request) error {
 			p := newProgress(w)
-			defer p.finish(nil)
+			defer p.end()
 			if report {
 				p.image(image.Event{ID: "latest", Status: "Pulling from library/x"})
 				p.image(image.Event{ID: "abc", Status: "Downloading", Current: 5, Total: 10})
@@ -60,7 +60,7 @@ func TestProgressSlowClient(t *testing.T) {
 	reported := make(chan struct{})
 	path := unixServer(t, route{"GET", "/slow", func(w http.ResponseWriter, r *http.Request) error {
 		p := newProgress(w)
-		defer p.finish(nil)
+		defer p.end()
 		for i := range 200_000 {
 			p.image(image.Event{ID: fmt.Sprint("layer", i%3), Status: "Downloading", Current: int64(i), Total: 200_000})
 		}

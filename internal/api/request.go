@@ -37,7 +37,7 @@ func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
 	}
 	rc := http.NewResponseController(w)
 	if rc.SetReadDeadline(time.Now().Add(bodyTime)) == nil {
-		defer rc.SetReadDeadline(time.Time{})
+		defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
 	}
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxJSON))
 	if err := dec.Decode(v); err != nil {
