@@ -35,7 +35,7 @@ func (a *app) call(ctx context.Context, method, path string, query url.Values, b
 	defer resp.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	var e struct{ Message string }
-	if json.Unmarshal(text, &e) == nil && e.Message != "" {
+	if json.Unmarshal(text, &e) == nil && e.Message != "" && e.Message != "page not found" {
 		return nil, errors.New(e.Message)
 	}
 	if resp.StatusCode == http.StatusNotFound {

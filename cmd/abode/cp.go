@@ -178,7 +178,7 @@ func (a *app) copyIn(ctx context.Context, c *client.Client, from, name, to strin
 
 func (a *app) put(ctx context.Context, c *client.Client, name, dir string, r io.Reader, o copyFlags) error {
 	_, err := c.CopyToContainer(ctx, name, client.CopyToContainerOptions{DestinationPath: dir, Content: r, CopyUIDGID: o.archive})
-	if err != nil && errdefs.IsNotFound(err) {
+	if err != nil && errdefs.IsNotFound(err) && !noContainer(err) {
 		return fmt.Errorf("cannot copy to %s:%s: %w; create the directory first", name, dir, err)
 	}
 	return err
@@ -230,10 +230,14 @@ func linkTarget(link, target string) string {
 
 // noPath names the file that is missing; a HEAD request tells nothing.
 func noPath(err error, name, file string) error {
-	if errdefs.IsNotFound(err) && !strings.Contains(err.Error(), "No such container") {
+	if errdefs.IsNotFound(err) && !noContainer(err) {
 		return fmt.Errorf("no such container or file: %s:%s", name, file)
 	}
 	return err
+}
+
+func noContainer(err error) bool {
+	return strings.Contains(strings.ToLower(err.Error()), "no such container:")
 }
 
 func (a *app) copied(o copyFlags, n int64, to string) {

@@ -38,7 +38,7 @@ func newHistory(a *app) *cobra.Command {
 		Args: exactly(1),
 	}
 	f := cmd.Flags()
-	f.BoolVarP(&human, "human", "H", true, "sizes and times in words")
+	f.BoolVar(&human, "human", true, "sizes and times in words")
 	f.BoolVar(&noTrunc, "no-trunc", false, "do not shorten anything")
 	f.BoolVarP(&quiet, "quiet", "q", false, "IDs alone")
 	f.StringVar(&fmtFlag, "format", "", "json, or a Go template, perhaps after the word table")

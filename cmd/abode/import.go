@@ -43,7 +43,7 @@ not fetched: download it and import the file.`,
 		source := client.ImageImportSource{SourceName: "-", Source: a.in}
 		switch name := args[0]; {
 		case strings.Contains(name, "://"):
-			return fmt.Errorf("cannot import from a URL; fetch it here: curl -fsS %s | abode import - %s", name, strings.Join(args[1:], ""))
+			return fmt.Errorf("cannot import from a URL; fetch it here: curl -fsS %s | abode import - %s", name, strings.Join(append(args[1:], "NAME")[:1], ""))
 		case name != "-":
 			file, err := os.Open(name)
 			if err != nil {

@@ -106,7 +106,7 @@ func lookUp(ctx context.Context, c *client.Client, kind, name string, size bool)
 	if kind != "" {
 		return format.Object{}, fmt.Errorf("%q is not a valid value for --type; use container, image, network or volume", kind)
 	}
-	return format.Object{}, fmt.Errorf("no such object: %s", name)
+	return format.Object{}, fmt.Errorf("No such object: %s", name)
 }
 
 func inspectContainer(ctx context.Context, c *client.Client, name string, size bool) (format.Object, error) {

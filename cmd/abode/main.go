@@ -24,9 +24,7 @@ func run(args []string) int {
 	go giveUp(ctx)
 	defer stream.RestoreAll()
 	a := newApp()
-	root := newRoot(a)
-	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	err := newRoot(a, args).ExecuteContext(ctx)
 	if err == nil {
 		return 0
 	}
@@ -82,9 +80,5 @@ func (a *app) explain(err error) string {
 	if failure := a.unreachable(err); failure != nil {
 		return failure.Error()
 	}
-	var lines []string
-	for line := range strings.SplitSeq(err.Error(), "\n") {
-		lines = append(lines, strings.TrimPrefix(line, "Error response from daemon: "))
-	}
-	return strings.Join(lines, "\n")
+	return strings.ReplaceAll(err.Error(), "Error response from daemon: ", "")
 }

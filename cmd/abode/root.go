@@ -13,14 +13,8 @@ import (
 // noTraces keeps the API's client from looking for a trace exporter.
 var noTraces = noop.NewTracerProvider()
 
-const (
-	groupContainers = "containers"
-	groupImages     = "images"
-	groupRest       = "rest"
-)
-
-// newRoot builds the tree of commands.
-func newRoot(a *app) *cobra.Command {
+// newRoot builds the tree of commands, as far as args need it.
+func newRoot(a *app, args []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "abode",
 		Short: "Run any OCI image on the kernel you choose",
@@ -49,15 +43,12 @@ the host's, or with --isolation vm on a kernel of its own. Everything else
 	)
 	root.SetHelpCommandGroupID(groupRest)
 	root.SetCompletionCommandGroupID(groupRest)
-	add := func(group string, commands ...*cobra.Command) {
-		for _, c := range commands {
-			c.GroupID = group
-			root.AddCommand(c)
-		}
+	for _, e := range entriesFor(args) {
+		c := e.make(a)
+		c.GroupID = e.group
+		root.AddCommand(c)
 	}
-	add(groupContainers, containerCommands(a)...)
-	add(groupImages, imageCommands(a)...)
-	add(groupRest, restCommands(a)...)
+	root.SetArgs(args)
 	return root
 }
 
