@@ -57,7 +57,7 @@ func (p *Provider) bootAndSave(ctx context.Context, s shape) (*template, error) 
 		return nil, fmt.Errorf("cannot make a directory for sockets: %w", err)
 	}
 	cu.Add(func() { os.RemoveAll(runDir) })
-	m := &machine{shape: s, name: "abode-template-" + filepath.Base(runDir), owner: p.cfg.TemplateOwner, runDir: runDir, shared: true, monitor: true}
+	m := &machine{shape: s, name: "abode-template-" + filepath.Base(runDir), owner: p.cfg.TemplateOwner, runDir: runDir, shared: true}
 	cu.Add(func() { m.fds.close() })
 	if m.image, err = imageDisk(&m.fds, nil); err != nil {
 		return nil, err
@@ -82,6 +82,12 @@ func (p *Provider) bootAndSave(ctx context.Context, s shape) (*template, error) 
 	if m.memory, err = reopen(memory, os.O_RDWR); err != nil {
 		return nil, err
 	}
+	monitor, theirs, err := qmp.Pair()
+	if err != nil {
+		return nil, err
+	}
+	defer monitor.Close()
+	m.monitor = theirs
 	proc, notes, err := m.start()
 	if err != nil {
 		return nil, err
@@ -108,7 +114,7 @@ func (p *Provider) bootAndSave(ctx context.Context, s shape) (*template, error) 
 	cu.Add(func() { state.Close() })
 	saveCtx, cancel := context.WithTimeout(ctx, saveDeadline)
 	defer cancel()
-	if err := save(saveCtx, runDir, state); err != nil {
+	if err := save(saveCtx, monitor, state); err != nil {
 		return nil, fmt.Errorf("%w%s", err, notes.quote())
 	}
 	// Its memory can be sealed once nobody maps it for writing.
@@ -126,23 +132,13 @@ func (p *Provider) bootAndSave(ctx context.Context, s shape) (*template, error) 
 }
 
 // save stops the guest and writes its devices' state.
-func save(ctx context.Context, runDir string, state *os.File) error {
-	d, err := os.Open(runDir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	mon, err := qmp.Dial(ctx, fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), monitorSocket))
-	if err != nil {
-		return err
-	}
-	defer mon.Close()
+func save(ctx context.Context, monitor *qmp.Conn, state *os.File) error {
 	w, err := reopen(state, os.O_RDWR)
 	if err != nil {
 		return err
 	}
 	defer w.Close()
-	return mon.Save(ctx, w)
+	return monitor.Save(ctx, w)
 }
 
 // newClient returns a client of the agent behind a run directory's socket.

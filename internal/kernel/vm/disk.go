@@ -44,8 +44,9 @@ func placeLayers(layers []kernel.Layer) ([]agent.Layer, error) {
 
 // imageDisk adds to fds what makes up the image disk: the layers' files,
 // untouched, one after the other, then a hole up to the constant size, joined
-// by a VMDK descriptor ("Virtual Disk Format 1.1", VMware), whose name for
-// QEMU it returns. QEMU takes no empty line before the extents.
+// by a VMDK descriptor ("Virtual Disk Format 1.1", VMware). QEMU takes no
+// empty line before the extents. It returns the disk as -blockdev has it.
+// Without layers it is the hole alone: QEMU saves no guest with a VMDK disk.
 func imageDisk(fds *fdTable, layers []kernel.Layer) (string, error) {
 	var d strings.Builder
 	d.WriteString("# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType=\"twoGbMaxExtentFlat\"\n")
@@ -76,7 +77,11 @@ func imageDisk(fds *fdTable, layers []kernel.Layer) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintf(&d, "RW %d FLAT \"%s\" 0\n", left/sector, fds.add(r))
+		name := fds.add(r)
+		if len(layers) == 0 {
+			return "driver=raw,file.driver=file,file.filename=" + name, nil
+		}
+		fmt.Fprintf(&d, "RW %d FLAT \"%s\" 0\n", left/sector, name)
 	}
 	desc, err := newMemory("image", 0)
 	if err != nil {
@@ -90,5 +95,5 @@ func imageDisk(fds *fdTable, layers []kernel.Layer) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fds.add(r), nil
+	return "driver=vmdk,file.driver=file,file.filename=" + fds.add(r), nil
 }

@@ -14,9 +14,8 @@ import (
 
 // Names of sockets in a placement's run directory.
 const (
-	agentSocket   = "agent.sock"
-	shareSocket   = "share.sock"
-	monitorSocket = "monitor.sock" // while a template is made
+	agentSocket = "agent.sock"
+	shareSocket = "share.sock"
 )
 
 // A machine says what one hypervisor gets. All files are open already; start
@@ -35,7 +34,9 @@ type machine struct {
 	memory   *os.File // what the guest's memory is backed by; nil: anonymous
 	shared   bool     // writes go to that file: a template is being made
 	incoming *os.File // the state to begin with; nil: boot
-	monitor  bool
+	// incomingFD is its number in the hypervisor, once started.
+	incomingFD string
+	monitor    *os.File // the hypervisor's end; nil: it has none
 
 	fds fdTable
 }
@@ -150,7 +151,7 @@ func (m *machine) args() ([]string, error) {
 		"-smp", strconv.Itoa(m.cpus),
 		"-kernel", kernelPath, "-initrd", initrdPath, "-append", m.commandLine(),
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
-		"-blockdev", "driver=vmdk,node-name=image,read-only=on,file.driver=file,file.filename=" + m.image,
+		"-blockdev", "node-name=image,read-only=on," + m.image,
 		"-device", "virtio-blk-device,drive=image",
 		"-blockdev", "driver=raw,node-name=writable,discard=unmap,file.driver=file,file.filename=" + m.fds.add(m.writable),
 		"-device", "virtio-blk-device,drive=writable",
@@ -179,15 +180,12 @@ func (m *machine) args() ([]string, error) {
 	args = append(args, "-chardev", "socket,id=share,server=on,wait=off,fd="+m.fds.raw(shareFD), "-device", "virtserialport,chardev=share,name="+agentguest.SharePort,
 		"-netdev", "tap,id=net,vhost=off,fd="+m.fds.raw(m.tap), "-device", "virtio-net-device,netdev=net,mac=52:54:00:00:00:01",
 		"-object", "rng-builtin,id=rng", "-device", "virtio-rng-device,rng=rng")
-	if m.monitor {
-		monitorFD, err := listenUnix(m.runDir, monitorSocket)
-		if err != nil {
-			return nil, err
-		}
-		args = append(args, "-chardev", "socket,id=monitor,server=on,wait=off,fd="+m.fds.raw(monitorFD), "-mon", "chardev=monitor,mode=control")
+	if m.monitor != nil {
+		args = append(args, "-chardev", "socket,id=monitor,fd="+m.fds.raw(m.monitor), "-mon", "chardev=monitor,mode=control")
 	}
 	if m.incoming != nil {
-		args = append(args, "-global", "migration.x-ignore-shared=on", "-incoming", "fd:"+m.fds.raw(m.incoming))
+		m.incomingFD = m.fds.raw(m.incoming)
+		args = append(args, "-incoming", "defer")
 	}
 	return append(args, m.fds.args...), nil
 }

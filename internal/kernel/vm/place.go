@@ -13,6 +13,7 @@ import (
 	"github.com/abode-run/abode/internal/agent"
 	"github.com/abode-run/abode/internal/cleanup"
 	"github.com/abode-run/abode/internal/kernel"
+	"github.com/abode-run/abode/internal/kernel/vm/qmp"
 	"github.com/containerd/errdefs"
 )
 
@@ -72,6 +73,14 @@ func (p *Provider) launch(ctx context.Context, pl kernel.Placement, s shape, pla
 		return nil, err
 	}
 	cu.Add(func() { removeFiles(pl.RunDir) })
+	var monitor *qmp.Conn
+	if tpl != nil {
+		var err error
+		if monitor, m.monitor, err = qmp.Pair(); err != nil {
+			return nil, err
+		}
+		defer monitor.Close()
+	}
 	begin := time.Now()
 	proc, notes, err := m.start()
 	if err != nil {
@@ -95,6 +104,11 @@ func (p *Provider) launch(ctx context.Context, pl kernel.Placement, s shape, pla
 			return nil, err
 		}
 	}
+	if tpl != nil {
+		if err := load(ctx, monitor, m.incomingFD); err != nil {
+			return nil, fmt.Errorf("%w%s", err, notes.quote())
+		}
+	}
 	if err := g.wake(ctx, deadline); err != nil {
 		return nil, fmt.Errorf("the virtual machine did not answer: %w%s", err, notes.quote())
 	}
@@ -102,6 +116,13 @@ func (p *Provider) launch(ctx context.Context, pl kernel.Placement, s shape, pla
 	cu.Release()
 	g.watch()
 	return g, nil
+}
+
+// load makes the hypervisor begin with its template.
+func load(ctx context.Context, monitor *qmp.Conn, fd string) error {
+	ctx, cancel := context.WithTimeout(ctx, resumeDeadline)
+	defer cancel()
+	return monitor.Load(ctx, fd)
 }
 
 // openFiles opens what the hypervisor is handed. What it opened before an

@@ -60,7 +60,7 @@ func readRecord(runDir, id string) (record, error) {
 
 // removeFiles removes what a guest had in its run directory.
 func removeFiles(runDir string) {
-	for _, n := range []string{recordName, recordName + ".new", agentSocket, shareSocket, monitorSocket} {
+	for _, n := range []string{recordName, recordName + ".new", agentSocket, shareSocket} {
 		os.Remove(filepath.Join(runDir, n))
 	}
 }

@@ -8,19 +8,22 @@ import (
 	"time"
 )
 
-// Save stops the guest and writes the state of its devices, not its memory, to
-// file. The memory must be in a shared file (x-ignore-shared): that file and
+// ignoreShared leaves memory out that is in a shared file. Both sides must say it.
+var ignoreShared = Command{"migrate-set-capabilities", map[string]any{
+	"capabilities": []map[string]any{{"capability": "x-ignore-shared", "state": true}}}}
+
+// Load makes a hypervisor that was started with "-incoming defer" read the
+// state of its devices from its own descriptor fd, and run.
+func (c *Conn) Load(ctx context.Context, fd string) error {
+	return c.Begin(ctx, ignoreShared, Command{"migrate-incoming", map[string]any{"uri": "fd:" + fd}})
+}
+
+// Save writes the state of the guest's devices, not its memory, to file, and
+// leaves it stopped. It is not stopped before, because a guest that was saved
+// while stopped begins stopped. The memory must be in a shared file (x-ignore-shared): that file and
 // this one then hold the guest.
 func (c *Conn) Save(ctx context.Context, file *os.File) error {
-	if err := c.Run(ctx, "stop", nil, nil); err != nil {
-		return err
-	}
-	type capability struct {
-		Capability string `json:"capability"`
-		State      bool   `json:"state"`
-	}
-	caps := map[string]any{"capabilities": []capability{{"x-ignore-shared", true}}}
-	if err := c.Run(ctx, "migrate-set-capabilities", caps, nil); err != nil {
+	if err := c.Begin(ctx, ignoreShared); err != nil {
 		return err
 	}
 	if err := c.RunFile(ctx, file, "getfd", map[string]any{"fdname": "state"}, nil); err != nil {

@@ -35,34 +35,60 @@ type Error struct {
 func (e *Error) Error() string { return e.Desc }
 
 type message struct {
-	QMP    json.RawMessage `json:"QMP"`
 	Return json.RawMessage `json:"return"`
 	Error  *Error          `json:"error"`
-	Event  string          `json:"event"`
 }
 
-// Dial connects to the monitor at path and leaves the negotiation mode.
-func Dial(ctx context.Context, path string) (*Conn, error) {
-	var d net.Dialer
-	nc, err := d.DialContext(ctx, "unix", path)
+// Pair returns a connection and its other end, which is for a hypervisor.
+func Pair() (*Conn, *os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("cannot reach the hypervisor's monitor: %w", err)
+		return nil, nil, fmt.Errorf("cannot make the hypervisor's monitor: %w", err)
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), "monitor"), os.NewFile(uintptr(fds[1]), "monitor")
+	defer ours.Close()
+	nc, err := net.FileConn(ours)
+	if err != nil {
+		theirs.Close()
+		return nil, nil, fmt.Errorf("cannot make the hypervisor's monitor: %w", err)
 	}
 	c := &Conn{c: nc.(*net.UnixConn), in: bufio.NewScanner(nc)}
 	c.in.Buffer(make([]byte, 0, 4096), maxLine)
+	return c, theirs, nil
+}
+
+// A Command is one of several that are sent at once.
+type Command struct {
+	Execute   string `json:"execute"`
+	Arguments any    `json:"arguments,omitempty"`
+}
+
+// Begin leaves the negotiation mode and runs commands, all in one go: the
+// first that fails is the error.
+func (c *Conn) Begin(ctx context.Context, commands ...Command) error {
 	defer c.guard(ctx)()
-	m, err := c.read()
-	if err == nil && m.QMP == nil {
-		err = errors.New("it does not greet")
+	commands = append([]Command{{Execute: "qmp_capabilities"}}, commands...)
+	var lines []byte
+	for _, cmd := range commands {
+		line, err := json.Marshal(cmd)
+		if err != nil {
+			return err
+		}
+		lines = append(append(lines, line...), '\n')
 	}
-	if err == nil {
-		err = c.run(nil, "qmp_capabilities", nil, nil)
+	_, err := c.c.Write(lines)
+	for _, cmd := range commands {
+		if err == nil {
+			err = c.answer(nil)
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				err = ctx.Err()
+			}
+			return fmt.Errorf("cannot run the hypervisor's %s: %w", cmd.Execute, err)
+		}
 	}
-	if err != nil {
-		nc.Close()
-		return nil, fmt.Errorf("cannot talk to the hypervisor's monitor: %w", err)
-	}
-	return c, nil
+	return nil
 }
 
 // Close ends the connection.
@@ -93,10 +119,7 @@ func (c *Conn) RunFile(ctx context.Context, file *os.File, command string, args,
 }
 
 func (c *Conn) run(file *os.File, command string, args, result any) error {
-	line, err := json.Marshal(struct {
-		Execute   string `json:"execute"`
-		Arguments any    `json:"arguments,omitempty"`
-	}{command, args})
+	line, err := json.Marshal(Command{command, args})
 	if err != nil {
 		return err
 	}
@@ -107,6 +130,11 @@ func (c *Conn) run(file *os.File, command string, args, result any) error {
 	if _, _, err := c.c.WriteMsgUnix(append(line, '\n'), rights, nil); err != nil {
 		return err
 	}
+	return c.answer(result)
+}
+
+// answer reads up to the next command's answer, past greeting and events.
+func (c *Conn) answer(result any) error {
 	for {
 		m, err := c.read()
 		switch {
