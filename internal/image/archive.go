@@ -82,6 +82,10 @@ func (s *Store) ingest(ctx context.Context, ref string, r io.Reader) (ocispec.De
 	defer w.Close()
 	size, err := io.CopyBuffer(onlyWriter{w}, struct{ io.Reader }{r}, make([]byte, 128<<10))
 	if err != nil {
+		var local localError
+		if !errors.As(err, &local) && ctx.Err() == nil {
+			err = fmt.Errorf("the data is damaged or breaks off: %w: %w", err, errdefs.ErrInvalidArgument)
+		}
 		return ocispec.Descriptor{}, err
 	}
 	d := w.Digest()

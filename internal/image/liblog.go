@@ -3,8 +3,10 @@ package image
 import (
 	"io"
 	"log/slog"
+	"math"
 	"sync"
 
+	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/log"
 	"github.com/sirupsen/logrus"
 )
@@ -20,8 +22,13 @@ func libraryLogger(to *slog.Logger) *logrus.Entry {
 	return logrus.NewEntry(l)
 }
 
-// globalLog does the same, once, for what the libraries log without a context.
-var globalLog = sync.OnceFunc(func() { log.L = libraryLogger(slog.Default()) })
+// setGlobals sets, once, what the libraries keep in variables: the log that
+// they use without a context, and how large a manifest may be, which is
+// checked here, with a better message.
+var setGlobals = sync.OnceFunc(func() {
+	log.L = libraryLogger(slog.Default())
+	docker.MaxManifestSize = math.MaxInt64
+})
 
 type slogHook struct{ to *slog.Logger }
 

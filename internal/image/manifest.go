@@ -51,6 +51,9 @@ func parseDocument(raw []byte, said string) (doc document, mediaType string, err
 	if err := json.Unmarshal(raw, &doc); err != nil {
 		return doc, "", fmt.Errorf("the manifest is not JSON of the right form: %w: %w", err, errdefs.ErrInvalidArgument)
 	}
+	if doc.FSLayers != nil {
+		return doc, "", fmt.Errorf("the manifest is of the old Docker schema 1, which is not supported; push the image again with a present-day tool: %w", errdefs.ErrNotImplemented)
+	}
 	mediaType = doc.MediaType
 	if mediaType == "" {
 		mediaType = said
@@ -58,8 +61,6 @@ func parseDocument(raw []byte, said string) (doc document, mediaType string, err
 	isIndex, isManifest := images.IsIndexType(mediaType), images.IsManifestType(mediaType)
 	if !isIndex && !isManifest {
 		switch {
-		case doc.FSLayers != nil:
-			return doc, "", fmt.Errorf("the manifest is of the old Docker schema 1, which is not supported; push the image again with a present-day tool: %w", errdefs.ErrNotImplemented)
 		case doc.Manifests != nil:
 			isIndex, mediaType = true, ocispec.MediaTypeImageIndex
 		case doc.Config != nil:
@@ -68,8 +69,7 @@ func parseDocument(raw []byte, said string) (doc document, mediaType string, err
 			return doc, "", fmt.Errorf("this is neither a manifest nor an index but %q: %w", clean(mediaType), errdefs.ErrInvalidArgument)
 		}
 	}
-	if isIndex && (doc.Config != nil || doc.Layers != nil || doc.FSLayers != nil) ||
-		isManifest && (doc.Manifests != nil || doc.FSLayers != nil) {
+	if isIndex && (doc.Config != nil || doc.Layers != nil) || isManifest && doc.Manifests != nil {
 		return doc, "", fmt.Errorf("the manifest claims to be several things at once: %w", errdefs.ErrInvalidArgument)
 	}
 	return doc, mediaType, nil

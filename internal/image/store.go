@@ -99,7 +99,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	globalLog()
+	setGlobals()
 	var cu cleanup.Stack
 	defer cu.Clean()
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {

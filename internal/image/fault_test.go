@@ -1,0 +1,378 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// A faulty is a proxy before a registry that spoils some answers.
+type faulty struct {
+	*httptest.Server
+	registry string
+
+	mu     sync.Mutex
+	ranges []string // Range headers of requests for blobs
+	// fault spoils the body of an answer to GET; nil passes it on. n counts the
+	// requests for that path from 1.
+	fault func(path string, n int, w http.ResponseWriter, body []byte) bool
+	seen  map[string]int
+}
+
+func newFaulty(t testing.TB, registry string) *faulty {
+	p := &faulty{registry: registry, seen: map[string]int{}}
+	p.Server = httptest.NewServer(p)
+	t.Cleanup(func() {
+		p.CloseClientConnections()
+		p.Close()
+	})
+	return p
+}
+
+func (p *faulty) addr() string { return strings.TrimPrefix(p.URL, "http://") }
+
+// ServeHTTP implements http.Handler.
+func (p *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	req, _ := http.NewRequestWithContext(r.Context(), r.Method, "http://"+p.registry+r.URL.RequestURI(), nil)
+	req.Header = r.Header.Clone()
+	req.Header.Del("Accept-Encoding")
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(resp.Body)
+	p.mu.Lock()
+	p.seen[r.URL.Path]++
+	n, fault := p.seen[r.URL.Path], p.fault
+	if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/") {
+		p.ranges = append(p.ranges, r.Header.Get("Range"))
+	}
+	p.mu.Unlock()
+	for k, v := range resp.Header {
+		w.Header()[k] = v
+	}
+	if r.Method == http.MethodGet && fault != nil {
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		if fault(r.URL.Path, n, &once{ResponseWriter: w, status: resp.StatusCode}, body) {
+			return
+		}
+	}
+	w.WriteHeader(resp.StatusCode)
+	w.Write(body)
+}
+
+// once writes the status before the first byte.
+type once struct {
+	http.ResponseWriter
+	status int
+	done   bool
+}
+
+func (o *once) Write(p []byte) (int, error) {
+	if !o.done {
+		o.done = true
+		o.ResponseWriter.WriteHeader(o.status)
+	}
+	n, err := o.ResponseWriter.Write(p)
+	o.ResponseWriter.(http.Flusher).Flush()
+	return n, err
+}
+
+// cut sends the first part of body, and then breaks the connection.
+func cut(w http.ResponseWriter, body []byte, n int) bool {
+	w.Write(body[:min(n, len(body))])
+	panic(http.ErrAbortHandler)
+}
+
+// oneLayer pushes an image whose last layer is large, and returns its digest.
+func oneLayer(t testing.TB, registry, name string) string {
+	t.Helper()
+	l := newLayout(t)
+	m := l.image("", testLayer{baseLayer(t), gzipped}, testLayer{makeTar(t, file{name: "big", data: noise(9, 2<<20)}), gzipped})
+	push(t, l.name("x", m), registry+"/"+name, "--preserve-digests")
+	raw, err := os.ReadFile(filepath.Join(l.dir, "blobs/sha256", m.Digest.Encoded()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, _, err := parseDocument(raw, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc.Layers[1].Digest.String()
+}
+
+// TestPullResumesWithin cuts the connection within one pull, again and again.
+func TestPullResumesWithin(t *testing.T) {
+	t.Parallel()
+	addr := startRegistry(t, false)
+	big := oneLayer(t, addr, "f:1")
+	p := newFaulty(t, addr)
+	p.fault = func(path string, n int, w http.ResponseWriter, body []byte) bool {
+		if strings.HasSuffix(path, big) && n < 8 {
+			return cut(w, body, 300<<10)
+		}
+		return false
+	}
+	s := newStore(t)
+	if _, err := s.Pull(context.Background(), p.addr()+"/f:1", "", nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	resumed := 0
+	for _, r := range p.ranges {
+		if r != "" {
+			resumed++
+		}
+	}
+	if resumed < 3 {
+		t.Errorf("the ranges asked for were %q", p.ranges)
+	}
+}
+
+// TestPullResumesLater breaks a pull off and resumes it in another process's
+// place: with the store opened anew.
+func TestPullResumesLater(t *testing.T) {
+	t.Parallel()
+	addr := startRegistry(t, false)
+	big := oneLayer(t, addr, "f:1")
+	p := newFaulty(t, addr)
+	broken := true
+	p.fault = func(path string, n int, w http.ResponseWriter, body []byte) bool {
+		if strings.HasSuffix(path, big) && broken {
+			if n == 1 {
+				return cut(w, body, 1<<20)
+			}
+			return cut(w, body, 0)
+		}
+		return false
+	}
+	dir := t.TempDir()
+	s := openStore(t, dir)
+	_, err := s.Pull(context.Background(), p.addr()+"/f:1", "", nil, nil)
+	wantErr(t, err, errdefs.ErrUnavailable)
+	s.Close()
+	p.mu.Lock()
+	broken, p.ranges = false, nil
+	p.mu.Unlock()
+
+	s = openStore(t, dir)
+	if _, err := s.Pull(context.Background(), p.addr()+"/f:1", "", nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if len(p.ranges) != 1 || !strings.HasPrefix(p.ranges[0], "bytes=") || p.ranges[0] == "bytes=0-" {
+		t.Errorf("after the cut, blobs were asked for with the ranges %q; want one, resumed", p.ranges)
+	}
+	if _, err := s.Remove(context.Background(), p.addr()+"/f:1", false, nobody); err != nil {
+		t.Fatal(err)
+	}
+	s.empty(t)
+}
+
+// TestPullVerifies flips a byte, of each kind of content in turn.
+func TestPullVerifies(t *testing.T) {
+	t.Parallel()
+	addr := startRegistry(t, false)
+	big := oneLayer(t, addr, "f:1")
+	for _, part := range []string{big, "/manifests/", "/blobs/"} {
+		p := newFaulty(t, addr)
+		p.fault = func(path string, n int, w http.ResponseWriter, body []byte) bool {
+			if strings.Contains(path, part) {
+				body[len(body)/2] ^= 1
+				w.Write(body)
+				return true
+			}
+			return false
+		}
+		s := newStore(t)
+		_, err := s.Pull(context.Background(), p.addr()+"/f:1", "", nil, nil)
+		wantErr(t, err, errdefs.ErrDataLoss, "cannot pull")
+		if !errors.Is(err, errVerify) {
+			t.Errorf("%s: %v", part, err)
+		}
+		s.empty(t)
+	}
+}
+
+// TestPullRepairs resumes over a damaged unfinished download.
+func TestPullRepairs(t *testing.T) {
+	t.Parallel()
+	addr := startRegistry(t, false)
+	big := oneLayer(t, addr, "f:1")
+	p := newFaulty(t, addr)
+	p.fault = func(path string, n int, w http.ResponseWriter, body []byte) bool {
+		if strings.HasSuffix(path, big) && n == 1 {
+			body[0] ^= 1
+			return cut(w, body, 1<<20)
+		}
+		return strings.HasSuffix(path, big) && cut(w, body, 0)
+	}
+	s := newStore(t)
+	_, err := s.Pull(context.Background(), p.addr()+"/f:1", "", nil, nil)
+	wantErr(t, err, errdefs.ErrUnavailable)
+	p.mu.Lock()
+	p.fault = nil
+	p.mu.Unlock()
+	if _, err := s.Pull(context.Background(), p.addr()+"/f:1", "", nil, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestPullStalls pulls from a registry that falls silent once.
+func TestPullStalls(t *testing.T) {
+	t.Parallel()
+	addr := startRegistry(t, false)
+	big := oneLayer(t, addr, "f:1")
+	p := newFaulty(t, addr)
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	p.fault = func(path string, n int, w http.ResponseWriter, body []byte) bool {
+		if strings.HasSuffix(path, big) && n == 1 {
+			w.Write(body[:1000])
+			<-release
+			return true
+		}
+		return false
+	}
+	s := newStore(t)
+	s.stall = 200 * time.Millisecond
+	if _, err := s.Pull(context.Background(), p.addr()+"/f:1", "", nil, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestPullCancelled ends a pull by its context; its parts stay until pruned.
+func TestPullCancelled(t *testing.T) {
+	t.Parallel()
+	addr := startRegistry(t, false)
+	big := oneLayer(t, addr, "f:1")
+	p := newFaulty(t, addr)
+	ctx, cancel := context.WithCancel(context.Background())
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	p.fault = func(path string, n int, w http.ResponseWriter, body []byte) bool {
+		if strings.HasSuffix(path, big) {
+			w.Write(body[:1<<20])
+			cancel()
+			<-release
+			return true
+		}
+		return false
+	}
+	s := newStore(t)
+	_, err := s.Pull(ctx, p.addr()+"/f:1", "", nil, nil)
+	if !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if _, n, err := s.Prune(context.Background(), false, nobody, nil); err != nil || n == 0 {
+		t.Errorf("pruned %d bytes, %v", n, err)
+	}
+	s.empty(t)
+}
+
+// TestPullKilled kills a process in the middle of a pull.
+func TestPullKilled(t *testing.T) {
+	if dir := os.Getenv("IMAGE_TEST_PULL_DIR"); dir != "" {
+		s := openStore(t, dir)
+		s.Pull(context.Background(), os.Getenv("IMAGE_TEST_PULL_REF"), "", nil, nil)
+		return
+	}
+	t.Parallel()
+	addr := startRegistry(t, false)
+	big := oneLayer(t, addr, "f:1")
+	p := newFaulty(t, addr)
+	stuck := make(chan struct{})
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	p.fault = func(path string, n int, w http.ResponseWriter, body []byte) bool {
+		if strings.HasSuffix(path, big) && n == 1 {
+			w.Write(body[:1<<20])
+			close(stuck)
+			<-release
+			return true
+		}
+		return false
+	}
+	dir := t.TempDir()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestPullKilled$")
+	cmd.Env = append(os.Environ(), "IMAGE_TEST_PULL_DIR="+dir, "IMAGE_TEST_PULL_REF="+p.addr()+"/f:1")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	<-stuck
+	ingest := filepath.Join(dir, "image/content/ingest/*/data")
+	for range 400 { // until the bytes have arrived
+		found, _ := filepath.Glob(ingest)
+		if len(found) == 1 {
+			if fi, err := os.Stat(found[0]); err == nil && fi.Size() > 0 {
+				break
+			}
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
+
+	s := openStore(t, dir)
+	if list, err := s.List(context.Background()); err != nil || len(list) != 0 {
+		t.Errorf("after the kill there are %d images, %v", len(list), err)
+	}
+	p.mu.Lock()
+	p.ranges = nil
+	p.mu.Unlock()
+	img, err := s.Pull(context.Background(), p.addr()+"/f:1", "", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.ranges) == 0 || p.ranges[len(p.ranges)-1] == "" {
+		t.Errorf("the download was not resumed: ranges %q", p.ranges)
+	}
+	if _, err := s.Remove(context.Background(), img.ID.String(), false, nobody); err != nil {
+		t.Fatal(err)
+	}
+	s.empty(t)
+}
+
+// TestRecoverDropsLoads leaves behind what a load killed in its midst would.
+func TestRecoverDropsLoads(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := openStore(t, dir)
+	ctx, op, err := s.begin(s.context(context.Background()), "load", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tarball := baseLayer(t)
+	desc, err := s.ingest(ctx, "x", strings.NewReader(string(tarball)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	diff := desc.Digest
+	if err := op.pin(ctx, diff); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.unpack(ctx, ocispec.Descriptor{Digest: diff}, diff, &counter{progress: func(Event) {}}); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	openStore(t, dir).empty(t)
+}
+
+// nobody is an inUse callback: no image is used.
+var nobody InUse = func(digest.Digest) []string { return nil }
