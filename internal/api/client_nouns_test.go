@@ -3,11 +3,13 @@ package api_test
 import (
 	"bytes"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 func testSystem(t *testing.T, c *client.Client) {
@@ -103,6 +105,11 @@ func testImages(t *testing.T, c *client.Client, name string) {
 		t.Error(err)
 	}
 
+	_, err = c.ImageInspect(ctx, name, client.ImageInspectWithPlatform(&ocispec.Platform{OS: "linux", Architecture: "mips"}))
+	wantClass(t, "inspect for a platform that is not here", err, errdefs.IsNotFound)
+	if _, err := c.ImageInspect(ctx, name, client.ImageInspectWithPlatform(&ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH})); err != nil {
+		t.Errorf("inspect for the host's platform: %v", err)
+	}
 	_, err = c.ImageInspect(ctx, "nosuch")
 	wantClass(t, "inspect", err, errdefs.IsNotFound)
 	_, err = c.ImageSave(ctx, []string{name, "nosuch"})

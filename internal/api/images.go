@@ -140,7 +140,7 @@ func (s *server) imageUsers(ctx context.Context) (map[string]int64, error) {
 }
 
 func (s *server) imagesInspect(w http.ResponseWriter, r *http.Request) error {
-	img, err := s.engine.Images().Get(r.Context(), mux.Vars(r)["name"])
+	img, err := s.getImage(r, mux.Vars(r)["name"])
 	if err != nil {
 		return err
 	}
@@ -175,6 +175,9 @@ func (s *server) imagesInspect(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) imagesHistory(w http.ResponseWriter, r *http.Request) error {
+	if _, err := s.getImage(r, mux.Vars(r)["name"]); err != nil {
+		return err
+	}
 	history, err := s.engine.Images().History(r.Context(), mux.Vars(r)["name"])
 	if err != nil {
 		return err

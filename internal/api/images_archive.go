@@ -23,7 +23,7 @@ func (s *server) imagesSave(w http.ResponseWriter, r *http.Request) error {
 		return invalid("cannot save: name at least one image")
 	}
 	for _, name := range names {
-		if _, err := s.engine.Images().Get(r.Context(), name); err != nil {
+		if _, err := s.getImage(r, name); err != nil {
 			return err
 		}
 	}
