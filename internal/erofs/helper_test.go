@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -119,15 +120,23 @@ func mount(t testing.TB, image string) string {
 	t.Helper()
 	needRoot(t)
 	dir := t.TempDir()
+	mountAt(t, image, dir)
+	unmountAtEnd(t, dir)
+	return dir
+}
+
+func mountAt(t failer, image, dir string) {
+	t.Helper()
 	err := unix.Mount(image, dir, "erofs", unix.MS_RDONLY, "")
-	if errors.Is(err, unix.ENOTBLK) || errors.Is(err, unix.ENODEV) {
-		return mountLoop(t, image)
+	if errors.Is(err, unix.ENOTBLK) {
+		var out []byte
+		if out, err = exec.Command("mount", "-t", "erofs", "-o", "loop,ro", image, dir).CombinedOutput(); err != nil {
+			err = fmt.Errorf("%w: %s", err, out)
+		}
 	}
 	if err != nil {
 		t.Fatalf("cannot mount %s: %v", image, err)
 	}
-	unmountAtEnd(t, dir)
-	return dir
 }
 
 // mountLoop mounts an image from a loop device.

@@ -13,13 +13,19 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	reader "github.com/erofs/go-erofs"
 )
+
+// A failer is a *testing.T, or a *rapid.T.
+type failer interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
 
 // A state is what can be known of one file of a tree.
 type state struct {
@@ -126,7 +132,7 @@ func describeReader(r io.ReaderAt, size int64, nextData func(int64) int64) strin
 }
 
 // onDisk takes a snapshot of a directory of the kernel's file systems.
-func onDisk(t testing.TB, root string) snapshot {
+func onDisk(t failer, root string) snapshot {
 	t.Helper()
 	s := snapshot{}
 	err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
@@ -163,10 +169,10 @@ func onDisk(t testing.TB, root string) snapshot {
 	return s
 }
 
-func kernelContent(t testing.TB, path string, size int64) string {
+func kernelContent(t failer, path string, size int64) string {
 	f, err := os.Open(path)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	defer f.Close()
 	return describeReader(f, size, func(at int64) int64 {
@@ -181,7 +187,7 @@ func kernelContent(t testing.TB, path string, size int64) string {
 	})
 }
 
-func kernelXattrs(t testing.TB, path string) map[string]string {
+func kernelXattrs(t failer, path string) map[string]string {
 	var names, value [1 << 16]byte
 	n, err := unix.Llistxattr(path, names[:])
 	if err != nil {
@@ -202,7 +208,7 @@ func kernelXattrs(t testing.TB, path string) map[string]string {
 }
 
 // inImage takes a snapshot of an image with a reader that is not the kernel's.
-func inImage(t testing.TB, image io.ReaderAt) snapshot {
+func inImage(t failer, image io.ReaderAt) snapshot {
 	t.Helper()
 	s, err := readImage(image)
 	if err != nil {
@@ -292,7 +298,7 @@ func unixMode(m fs.FileMode) uint32 {
 }
 
 // same compares two trees.
-func same(t testing.TB, what string, got, want fmt.Stringer) {
+func same(t failer, what string, got, want fmt.Stringer) {
 	t.Helper()
 	if diff := cmp.Diff(strings.Split(want.String(), "\n"), strings.Split(got.String(), "\n")); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", what, diff)

@@ -1,0 +1,51 @@
+package erofs_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/abode-run/abode/internal/erofs"
+)
+
+// Whatever comes in, a file system that can be read goes out, or an error that
+// blames the archive.
+func FuzzWriter(f *testing.F) {
+	for _, seed := range features() {
+		if packed := archive(f, seed.entries...); len(packed) < 32<<10 { // the fuzzer is slow with long ones
+			f.Add(packed)
+		}
+	}
+	f.Add(archive(f, file("holey", noise(10)+strings.Repeat("\x00", 8192)), hardlink("again", "holey")))
+	f.Add(sparse("hole", 100_000))
+	if packed, err := gnuSeed(f); err == nil {
+		f.Add(packed)
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		opts := erofs.Options{MaxEntries: 1000, MaxBytes: 4 << 20, MaxMetadata: 1 << 20}
+		image := &memory{}
+		info, err := erofs.FromTar(context.Background(), image, bytes.NewReader(in), opts)
+		if err != nil {
+			if !errors.Is(err, erofs.ErrTar) && !errors.Is(err, erofs.ErrLimit) || !strings.HasPrefix(err.Error(), "cannot ") {
+				t.Fatalf("the error is of another kind: %v", err)
+			}
+			return
+		}
+		if info.Size != int64(len(image.data)) || info.Size%4096 != 0 {
+			t.Fatalf("%d bytes written, %d said", len(image.data), info.Size)
+		}
+		inImage(t, bytes.NewReader(image.data))
+		again := &memory{}
+		if _, err := erofs.FromTar(context.Background(), again, bytes.NewReader(in), opts); err != nil || !bytes.Equal(image.data, again.data) {
+			t.Fatalf("the second time it is different (%v)", err)
+		}
+	})
+}
+
+// gnuSeed is an archive that GNU tar makes: sparse files in its old format.
+func gnuSeed(f *testing.F) ([]byte, error) {
+	return exec.Command("tar", "--format=gnu", "--sparse", "-C", "/etc", "-cf", "-", "hostname", "passwd").Output()
+}
