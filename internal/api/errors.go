@@ -11,10 +11,6 @@ import (
 	"github.com/moby/moby/api/types/common"
 )
 
-// statusClientClosed is what is logged, and sent to nobody, for a request
-// whose client hung up (nginx's 499).
-const statusClientClosed = 499
-
 // statuses is the one table from errors to HTTP statuses. The first match
 // counts. A wrong state is 409, as Docker's documentation has it, whichever of
 // the two sentinels says so.
@@ -39,7 +35,7 @@ var statuses = []struct {
 	{errdefs.ErrInternal, http.StatusInternalServerError},
 	{errdefs.ErrDataLoss, http.StatusInternalServerError},
 	{context.DeadlineExceeded, http.StatusGatewayTimeout},
-	{context.Canceled, statusClientClosed},
+	{context.Canceled, http.StatusServiceUnavailable}, // the daemon ends; or the client has, and will not see it
 }
 
 // status returns the HTTP status for an error that is not nil: 500 for one
