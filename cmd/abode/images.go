@@ -42,7 +42,7 @@ func newImages(a *app, use string, aliases ...string) *cobra.Command {
 		Long: `List the images that are here, or those of a repository.
 
 Filters: dangling=true|false, label, before, since, until, reference.`,
-		Example: `  abode ` + use + `
+		Example: `  abode images nginx
   abode images --format '{{.Repository}}:{{.Tag}} {{.Size}}'
   abode images -q --filter dangling=true`,
 		Args: between(0, 1),

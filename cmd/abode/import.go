@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,10 +41,14 @@ not fetched: download it and import the file.`,
 		if p != nil {
 			o.Platform = *p
 		}
+		var ref string
+		if len(args) == 2 {
+			ref = args[1]
+		}
 		source := client.ImageImportSource{SourceName: "-", Source: a.in}
 		switch name := args[0]; {
 		case strings.Contains(name, "://"):
-			return fmt.Errorf("cannot import from a URL; fetch it here: curl -fsS %s | abode import - %s", name, strings.Join(append(args[1:], "NAME")[:1], ""))
+			return fmt.Errorf("cannot import from a URL; fetch it here: curl -fsS '%s' | abode import - %s", name, cmp.Or(ref, "NAME"))
 		case name != "-":
 			file, err := os.Open(name)
 			if err != nil {
@@ -54,10 +59,6 @@ not fetched: download it and import the file.`,
 				return errors.New(name + " is a directory; import a tar of it: tar -C " + name + " -c . | abode import -")
 			}
 			source.Source = file
-		}
-		var ref string
-		if len(args) == 2 {
-			ref = args[1]
 		}
 		r, err := c.ImageImport(ctx, source, ref, o)
 		if err != nil {

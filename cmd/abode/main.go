@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -79,6 +80,9 @@ func exit(code int, err error) error { return &exitError{code, err} }
 func (a *app) explain(err error) string {
 	if failure := a.unreachable(err); failure != nil {
 		return failure.Error()
+	}
+	if err == io.EOF || err == io.ErrUnexpectedEOF { //nolint:errorlint // bare: nothing says what ended
+		return "the engine ended its answer too early: " + err.Error() + "; it may have ended itself, see its log"
 	}
 	return strings.ReplaceAll(err.Error(), "Error response from daemon: ", "")
 }
