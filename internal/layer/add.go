@@ -98,7 +98,9 @@ func (s *Store) write(ctx context.Context, tar io.Reader, want digest.Digest) (l
 	defer f.Close()
 
 	digester := algorithm.Digester()
-	info, err := erofs.FromTar(ctx, f, io.TeeReader(tar, digester.Hash()), erofs.Options{
+	in := readAhead(tar, digester.Hash())
+	defer in.Close()
+	info, err := erofs.FromTar(ctx, f, in, erofs.Options{
 		UUID: func() [16]byte { return uuid(digester.Hash().Sum(nil)) },
 	})
 	if err != nil {
@@ -111,6 +113,9 @@ func (s *Store) write(ctx context.Context, tar io.Reader, want digest.Digest) (l
 	case want != "" && got != want:
 		return Layer{}, fmt.Errorf("%w: it is %s", ErrDigest, got)
 	}
+	if l, err := s.Get(got); !errdefs.IsNotFound(err) { // it only lacked its name
+		return l, err
+	}
 	if err := f.Chmod(0o444); err != nil {
 		return Layer{}, err
 	}
@@ -121,7 +126,7 @@ func (s *Store) write(ctx context.Context, tar io.Reader, want digest.Digest) (l
 	if err != nil {
 		return Layer{}, err
 	}
-	// The same digest has the same bytes: it does not matter who comes last.
+	// Should another have come first: the same digest has the same bytes.
 	if err := os.Rename(f.Name(), path); err != nil {
 		return Layer{}, err
 	}
