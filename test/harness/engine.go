@@ -147,7 +147,7 @@ func (e *Engine) StartDaemon() error {
 		return err
 	}
 	e.exited = make(chan struct{})
-	go func(d *exec.Cmd, done chan struct{}) { d.Wait(); close(done) }(e.daemon, e.exited)
+	go func(d *exec.Cmd, done chan struct{}) { _ = d.Wait(); close(done) }(e.daemon, e.exited)
 	deadline := time.Now().Add(30 * time.Second)
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -170,13 +170,13 @@ func (e *Engine) StartDaemon() error {
 
 // KillDaemon ends the daemon as a crash would.
 func (e *Engine) KillDaemon() {
-	e.daemon.Process.Kill()
+	_ = e.daemon.Process.Kill()
 	<-e.exited
 }
 
 // StopDaemon ends the daemon as its service manager would.
 func (e *Engine) StopDaemon() error {
-	e.daemon.Process.Signal(syscall.SIGTERM)
+	_ = e.daemon.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-e.exited:
 		return nil

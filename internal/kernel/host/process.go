@@ -90,7 +90,7 @@ func (p *Provider) launch() error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("cannot start the host's agent: %w", err)
 	}
-	go cmd.Wait()
+	go func() { _ = cmd.Wait() }() // reaps it
 	return nil
 }
 
