@@ -52,6 +52,9 @@ func (s *Store) liveLayers(ctx context.Context) (map[digest.Digest]bool, error) 
 	}
 	for _, r := range records {
 		p, err := s.load(ctx, r.Target)
+		if errdefs.IsNotFound(err) {
+			continue // its content is lost, so nothing can come of it
+		}
 		if err != nil {
 			// Nothing may be removed while it is unknown what is in use.
 			return nil, fmt.Errorf("%s cannot be read; remove it, and pull it anew if need be: %w", r.Name, err)

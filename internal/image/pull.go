@@ -65,7 +65,7 @@ func (s *Store) pull(ctx context.Context, ref, platform string, auth *registry.A
 	if p.fetcher, err = r.resolver.Fetcher(ctx, name); err != nil {
 		return Image{}, r.explain(err)
 	}
-	m, err := p.manifest(ctx, top, 0)
+	m, err := p.manifest(ctx, top, false, 0)
 	if err != nil {
 		return Image{}, err
 	}
@@ -126,8 +126,9 @@ type puller struct {
 }
 
 // manifest fetches the manifest and the config of the wished platform, and
-// stores them.
-func (p *puller) manifest(ctx context.Context, desc ocispec.Descriptor, depth int) (*parsed, error) {
+// stores them. When an index has chosen the manifest, what the config says of
+// the platform does not count: in some images it is wrong.
+func (p *puller) manifest(ctx context.Context, desc ocispec.Descriptor, chosen bool, depth int) (*parsed, error) {
 	if !images.IsManifestType(desc.MediaType) && !images.IsIndexType(desc.MediaType) {
 		desc.MediaType = ocispec.MediaTypeImageManifest // else it is fetched as a blob
 	}
@@ -153,7 +154,7 @@ func (p *puller) manifest(ctx context.Context, desc ocispec.Descriptor, depth in
 	if err != nil {
 		return nil, err
 	}
-	if !p.wish.fits(config) {
+	if !chosen && !p.wish.fits(config) {
 		return nil, p.wish.refuse(config.Platform)
 	}
 	m := &parsed{
@@ -183,7 +184,7 @@ func (p *puller) index(ctx context.Context, doc document, depth int) (*parsed, e
 	if err := checkBlob(fit[0], maxManifest); err != nil {
 		return nil, err
 	}
-	return p.manifest(ctx, fit[0], depth+1)
+	return p.manifest(ctx, fit[0], fit[0].Platform != nil, depth+1)
 }
 
 // layers downloads and unpacks the layers, several at a time. A layer that

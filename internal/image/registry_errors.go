@@ -52,12 +52,12 @@ func (r *remote) explain(err error) error {
 	var status remoteerrors.ErrUnexpectedStatus
 	if errors.As(err, &status) {
 		says := registryMessage(status)
-		switch c := status.StatusCode; {
-		case c == http.StatusUnauthorized || c == http.StatusForbidden:
+		switch status.StatusCode {
+		case http.StatusUnauthorized, http.StatusForbidden:
 			return fmt.Errorf("the registry says %q; %s: %w", says, login, errdefs.ErrPermissionDenied)
-		case c == http.StatusNotFound:
+		case http.StatusNotFound:
 			return fmt.Errorf("the registry says %q; %s: %w", says, login, errdefs.ErrNotFound)
-		case c == http.StatusTooManyRequests:
+		case http.StatusTooManyRequests:
 			return fmt.Errorf("the registry says %q; wait, or raise the limit with `abode login%s`: %w", says, loginHost(r.host), errdefs.ErrUnavailable)
 		default:
 			return fmt.Errorf("the registry says %q; try again later: %w", says, errdefs.ErrUnavailable)

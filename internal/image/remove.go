@@ -19,6 +19,8 @@ type Removed struct {
 }
 
 // InUse returns the names of the containers, running or not, that use an image.
+// It is called while no image can be recorded or removed, so it must not call
+// the store.
 type InUse = func(id digest.Digest) []string
 
 // Remove removes an image as Docker does. A name only goes, and the image stays,

@@ -18,7 +18,6 @@ import (
 	"github.com/containerd/containerd/v2/plugins/content/local"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
-	"github.com/opencontainers/go-digest"
 	bolt "go.etcd.io/bbolt"
 	errbolt "go.etcd.io/bbolt/errors"
 
@@ -139,14 +138,4 @@ func (s *Store) Close() error { return s.db.Close() }
 // context adds to ctx what containerd's libraries ask of it.
 func (s *Store) context(ctx context.Context) context.Context {
 	return log.WithLogger(namespaces.WithNamespace(ctx, namespace), libraryLogger(s.log))
-}
-
-// size returns the bytes that the layers of diffs take in the layer store.
-func (s *Store) size(diffs []digest.Digest) (total int64) {
-	for _, d := range diffs {
-		if l, err := s.layers.Get(d); err == nil {
-			total += l.Size
-		}
-	}
-	return total
 }
