@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 
 	"github.com/gorilla/mux"
@@ -92,15 +91,16 @@ func (s *server) containersExtract(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
+	body := newUpload(w, r)
+	defer body.done()
 	err = s.engine.Extract(r.Context(), name, path, engine.ExtractOptions{
 		NoOverwriteDirNonDir: queryBool(r, "noOverwriteDirNonDir"),
 		CopyUIDGID:           queryBool(r, "copyUIDGID"),
-	}, r.Body)
+	}, body)
 	if err != nil {
 		return err
 	}
-	// The padding after a tar's end belongs to it.
-	if _, err := io.Copy(io.Discard, io.LimitReader(r.Body, 1<<20)); err != nil {
+	if err := body.drain(); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusOK)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"os"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -34,6 +35,7 @@ var statuses = []struct {
 	{errors.ErrUnsupported, http.StatusNotImplemented},
 	{errdefs.ErrInternal, http.StatusInternalServerError},
 	{errdefs.ErrDataLoss, http.StatusInternalServerError},
+	{os.ErrDeadlineExceeded, http.StatusRequestTimeout}, // of a connection: see upload
 	{context.DeadlineExceeded, http.StatusGatewayTimeout},
 	{context.Canceled, http.StatusServiceUnavailable}, // the daemon ends; or the client has, and will not see it
 }

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"io"
 	"net/http"
 	"strings"
 
@@ -28,7 +27,9 @@ func (s *server) imagesSave(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	w.Header().Set("Content-Type", "application/x-tar")
-	return s.engine.Images().Save(r.Context(), w, names)
+	d := newDownload(w)
+	defer d.done()
+	return s.engine.Images().Save(r.Context(), d, names)
 }
 
 // imagesLoad reads a tar that save wrote, of Docker's form or OCI's.
@@ -37,7 +38,9 @@ func (s *server) imagesLoad(w http.ResponseWriter, r *http.Request) error {
 	_ = http.NewResponseController(w).EnableFullDuplex() // the progress starts before the body's end
 	p := newProgress(w)
 	defer p.end()
-	images, err := s.engine.Images().Load(r.Context(), r.Body, func(e image.Event) {
+	body := newUpload(w, r)
+	defer body.done()
+	images, err := s.engine.Images().Load(r.Context(), body, func(e image.Event) {
 		switch {
 		case e.ID == "" && strings.HasPrefix(e.Status, "Loaded image"):
 			p.report(jsonstream.Message{Stream: e.Status + "\n"})
@@ -49,7 +52,7 @@ func (s *server) imagesLoad(w http.ResponseWriter, r *http.Request) error {
 		s.imageEvent(events.ActionLoad, img.ID.String(), img.ID.String(), nil)
 	}
 	if err == nil {
-		_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 1<<20)) // padding after the tar's end
+		err = body.drain()
 	}
 	return p.finish(err)
 }

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"io"
 	"net/http"
 	"strings"
 
@@ -69,11 +68,13 @@ func (s *server) imagesImport(w http.ResponseWriter, r *http.Request) error {
 	for _, c := range q["changes"] {
 		changes = append(changes, strings.Split(c, "\n")...)
 	}
-	img, err := s.engine.Images().Import(r.Context(), r.Body, ref, changes, q.Get("message"), q.Get("platform"))
+	body := newUpload(w, r)
+	defer body.done()
+	img, err := s.engine.Images().Import(r.Context(), body, ref, changes, q.Get("message"), q.Get("platform"))
 	if err == nil {
 		s.imageEvent(events.ActionImport, img.ID.String(), ref, nil)
+		err = body.drain()
 		p.status("", img.ID.String())
-		_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 1<<20)) // padding after the tar's end
 	}
 	return p.finish(err)
 }

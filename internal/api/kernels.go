@@ -49,7 +49,9 @@ func (s *server) kernelsImport(w http.ResponseWriter, r *http.Request) error {
 	_ = http.NewResponseController(w).EnableFullDuplex() // the progress starts before the body's end
 	p := newProgress(w)
 	defer p.end()
-	k, err := s.engine.Kernels().Import(r.Context(), r.Body, r.URL.Query().Get("name"), "the upload", p.text)
+	body := newUpload(w, r)
+	defer body.done()
+	k, err := s.engine.Kernels().Import(r.Context(), body, r.URL.Query().Get("name"), "the upload", p.text)
 	return p.kernel(k, err)
 }
 

@@ -115,6 +115,9 @@ func (s *server) finish(w http.ResponseWriter, r *http.Request, err error) {
 		// that the body is not all there is.
 		panic(http.ErrAbortHandler)
 	}
+	if r.Body != nil && r.Body != http.NoBody {
+		leaveBody(http.NewResponseController(w))
+	}
 	writeError(w, err)
 }
 

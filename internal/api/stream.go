@@ -73,33 +73,3 @@ func (l *lines) write(v any) error {
 	_, err = l.w.Write(append(append([]byte(l.before), p...), '\n'))
 	return err
 }
-
-// copyBody sends r as the response's body and closes it. The response's header
-// must be set. An error after the first byte aborts the connection (see
-// finish), so a client never takes a part for the whole.
-func copyBody(w http.ResponseWriter, r *http.Request, body io.ReadCloser) error {
-	stop := closeOnDone(r, body)
-	defer stop()
-	buf := make([]byte, 128<<10)
-	_, err := io.CopyBuffer(struct{ io.Writer }{w}, body, buf)
-	return err
-}
-
-// closeOnDone closes c when the client hangs up or when stop is called,
-// whichever is first, and once.
-func closeOnDone(r *http.Request, c io.Closer) (stop func()) {
-	var once sync.Once
-	shut := func() { once.Do(func() { c.Close() }) }
-	done := make(chan struct{})
-	go func() {
-		select {
-		case <-r.Context().Done():
-			shut()
-		case <-done:
-		}
-	}()
-	return func() {
-		close(done)
-		shut()
-	}
-}
