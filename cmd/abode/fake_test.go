@@ -33,10 +33,11 @@ type fake struct {
 	startError string
 	// no image until it was pulled.
 	missing bool
-	// onRequest, if not nil, is told of each request before it is served.
-	onRequest func(string)
-	attached  net.Conn
-	input     *bufio.Reader
+	// interrupted, if not nil, is called at the request to attach, which is
+	// then not answered until the CLI gives it up.
+	interrupted func()
+	attached    net.Conn
+	input       *bufio.Reader
 }
 
 func newFake() *fake {
@@ -70,9 +71,6 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	path = strings.ReplaceAll(path, fakeID, "ID")
 	request := r.Method + " " + path
-	if f.onRequest != nil {
-		f.onRequest(request)
-	}
 	f.mu.Lock()
 	f.requests = append(f.requests, request)
 	f.mu.Unlock()
@@ -88,6 +86,11 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "POST /containers/create":
 		f.create(w, r)
 	case "POST /containers/ID/attach":
+		if f.interrupted != nil {
+			f.interrupted()
+			<-r.Context().Done()
+			return
+		}
 		f.attach(w)
 	case "POST /containers/ID/wait":
 		w.WriteHeader(200)

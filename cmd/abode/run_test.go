@@ -155,21 +155,15 @@ func TestRunStartFails(t *testing.T) {
 func TestRunInterrupted(t *testing.T) {
 	f := newFake()
 	cmd := abode(t, f.serve(t), "run", "--rm", "alpine")
-	f.onRequest = func(r string) {
-		if r == "POST /containers/ID/attach" {
-			_ = cmd.Process.Signal(syscall.SIGINT)
-		}
-		if r == "POST /containers/ID/start" {
-			t.Error("it was started after the interrupt")
-		}
-	}
-	// The attach is answered at once, but what follows sees the interrupt:
-	// the wait is answered only once the signal must have come.
+	f.interrupted = func() { _ = cmd.Process.Signal(syscall.SIGINT) }
 	if code := exitCode(t, cmd.Run()); code != 130 {
 		t.Errorf("the exit code is %d, want 130", code)
 	}
 	if !slices.Contains(f.log(), "DELETE /containers/ID") {
 		t.Errorf("the container was left behind: %q", f.log())
+	}
+	if slices.Contains(f.log(), "POST /containers/ID/start") {
+		t.Error("it was started after the interrupt")
 	}
 }
 

@@ -33,6 +33,12 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("DOCKER_CONFIG", filepath.Join(e.WorkDir, "docker"))
 			e.Setenv("ABODE_HOST", "unix://"+filepath.Join(e.WorkDir, "none.sock"))
+			e.Defer(func() { // whatever a script that failed left running
+				sockets, _ := filepath.Glob(filepath.Join(e.WorkDir, "*.sock"))
+				for _, s := range sockets {
+					_ = stopFake(s)
+				}
+			})
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
