@@ -137,10 +137,6 @@ func (m *machine) args() ([]string, error) {
 		// write to, because a template's memory is sealed.
 		ram = "memory-backend-file,id=ram,size=" + size + ",share=" + share + ",mem-path=/proc/self/fd/" + m.fds.raw(m.memory)
 	}
-	kernelPath, initrdPath, err := m.bootFiles()
-	if err != nil {
-		return nil, err
-	}
 	args := []string{
 		"-name", "guest=" + m.name,
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
@@ -149,13 +145,19 @@ func (m *machine) args() ([]string, error) {
 		"-object", ram,
 		"-m", "size=" + size + "B",
 		"-smp", strconv.Itoa(m.cpus),
-		"-kernel", kernelPath, "-initrd", initrdPath, "-append", m.commandLine(),
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
 		"-blockdev", "node-name=image,read-only=on," + m.image,
 		"-device", "virtio-blk-device,drive=image",
 		"-blockdev", "driver=raw,node-name=writable,discard=unmap,file.driver=file,file.filename=" + m.fds.add(m.writable),
 		"-device", "virtio-blk-device,drive=writable",
 		"-device", "virtio-serial-device,max_ports=4",
+	}
+	if m.incoming == nil { // a saved guest needs them no more
+		kernelPath, initrdPath, err := m.bootFiles()
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, "-kernel", kernelPath, "-initrd", initrdPath, "-append", m.commandLine())
 	}
 	if m.accel.Name == accel.KVM {
 		// -cpu host aborts on hosts that hide MSR 0x10a behind the feature's bit.
