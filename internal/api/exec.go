@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 
+	"github.com/containerd/errdefs"
 	"github.com/gorilla/mux"
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/api/types/container"
@@ -62,6 +63,9 @@ func (s *server) execStart(w http.ResponseWriter, r *http.Request) error {
 	exec, err := s.engine.ExecInspect(r.Context(), id)
 	if err != nil {
 		return err
+	}
+	if exec.Running || exec.ExitCode != nil {
+		return &apiError{errdefs.ErrConflict, "exec " + id + " was started before; an exec runs once"}
 	}
 	framed := !req.Tty
 	conn, err := hijack(w, r, streamType(requested(r), framed))
