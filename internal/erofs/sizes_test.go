@@ -17,8 +17,12 @@ import (
 // Where things stop to fit: a file's end behind its inode, a target behind its
 // symlink, a name into a block of a directory, xattrs into a block.
 func TestSizes(t *testing.T) {
-	var entries []entry
-	want := snapshot{"/": {mode: unix.S_IFDIR | 0o755, nlink: 2}}
+	entries, want := sizes()
+	check(t, archive(t, entries...), want)
+}
+
+func sizes() (entries []entry, want snapshot) {
+	want = snapshot{"/": {mode: unix.S_IFDIR | 0o755, nlink: 2}}
 	add := func(e entry) {
 		entries = append(entries, e)
 		s := state{mode: unix.S_IFREG | 0o644, nlink: 1, content: describe([]byte(e.data)), xattrs: map[string]string{}}
@@ -52,13 +56,17 @@ func TestSizes(t *testing.T) {
 		many = many.attr(fmt.Sprintf("user.%d", i), noise(i))
 	}
 	add(many)
-	check(t, archive(t, entries...), want)
+	return entries, want
 }
 
 // Directories of every size around what fits a block, and large ones.
 func TestDirectories(t *testing.T) {
-	var entries []entry
-	want := snapshot{}
+	entries, want := directories()
+	check(t, archive(t, entries...), want)
+}
+
+func directories() (entries []entry, want snapshot) {
+	want = snapshot{}
 	root := state{mode: unix.S_IFDIR | 0o755, nlink: 2}
 	add := func(name string, files, length int) {
 		root.nlink++
@@ -77,7 +85,7 @@ func TestDirectories(t *testing.T) {
 	add("long", 300, 255)
 	add("large", 50_000, 9)
 	want["/"] = root
-	check(t, archive(t, entries...), want)
+	return entries, want
 }
 
 // The root directory has block 0 alone to stand in, behind the superblock.
