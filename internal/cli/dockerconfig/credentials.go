@@ -43,17 +43,6 @@ func hostname(address string) string {
 	return host
 }
 
-// RegistryOf is the registry host that an image reference names: what stands
-// before its first slash when that has a dot or a port or is localhost,
-// else docker.io.
-func RegistryOf(reference string) string {
-	host, _, ok := strings.Cut(reference, "/")
-	if !ok || !strings.ContainsAny(host, ".:") && host != "localhost" && strings.ToLower(host) == host {
-		return "docker.io"
-	}
-	return host
-}
-
 // Get returns the credentials for a registry host, empty ones when there are
 // none.
 func (f *File) Get(host string) (registry.AuthConfig, error) {
