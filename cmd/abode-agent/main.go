@@ -4,10 +4,50 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
+
+	"github.com/abode-run/abode/internal/agent/guest"
+	"github.com/abode-run/abode/internal/agent/server"
+	"github.com/abode-run/abode/internal/runtime"
+	"github.com/abode-run/abode/internal/version"
 )
 
 func main() {
-	fmt.Fprintln(os.Stderr, "usage: abode-agent host|version")
-	os.Exit(2)
+	runtime.Stage() // does not return in a stage of a container
+	command := ""
+	if len(os.Args) > 1 {
+		command = os.Args[1]
+	}
+	if os.Getpid() == 1 {
+		command = "guest"
+	}
+	var err error
+	switch command {
+	case "host":
+		err = host(os.Args[2:])
+	case "guest":
+		err = runGuest()
+	case "version":
+		fmt.Println(version.Version)
+	default:
+		fmt.Fprintln(os.Stderr, "usage: abode-agent host --run DIR | version")
+		os.Exit(2)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "abode-agent:", err)
+		os.Exit(1)
+	}
+}
+
+// runGuest is the life of PID 1 of a guest.
+func runGuest() error {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	return guest.Run(log, func(h guest.Hooks) (guest.Server, error) {
+		r, err := runtime.New(runtime.Config{Dir: "/run/abode", Log: log})
+		if err != nil {
+			return nil, err
+		}
+		return server.New(server.Config{Log: log, Runtime: r, Guest: true, Wake: h.Wake, Shutdown: h.Shutdown}), nil
+	})
 }

@@ -5,37 +5,42 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/abode-run/abode/internal/agent"
+	"github.com/abode-run/abode/internal/runtime"
 )
 
 // Config says what a server serves.
 type Config struct {
-	Log *slog.Logger
-	// Guest is true in a guest, where Wake must be set.
-	Guest bool
-	// Wake makes a guest that was resumed from a template its own machine.
+	Log     *slog.Logger
+	Runtime *runtime.Runtime // nil: no containers (tests of the protocol)
+	Guest   bool
+	// Wake makes a guest that was resumed from a template its own machine. nil: not a guest.
 	Wake func(ctx context.Context, req agent.WakeRequest) error
-	// Shutdown is called once the containers have ended, before the caller gets its answer.
+	// Shutdown is called once the containers have ended, before the caller
+	// gets its answer; what ends the process must come a moment later.
 	Shutdown func(ctx context.Context) error
-	// Warnings go into every InfoResponse.
-	Warnings []string
 }
 
 func (s *Server) register(cfg Config) {
 	m := s.methods
 	m[agent.MethodInfo] = unary(func(ctx context.Context, _ *agent.Empty) (agent.InfoResponse, error) {
-		return agent.InfoResponse{
-			Version:       agent.Version,
-			Guest:         cfg.Guest,
-			PID:           os.Getpid(),
-			KernelRelease: release(),
-			Warnings:      cfg.Warnings,
-		}, nil
+		info := agent.InfoResponse{Version: agent.Version, Guest: cfg.Guest, PID: os.Getpid(), KernelRelease: release()}
+		if cfg.Runtime != nil {
+			info.CgroupVersion = cfg.Runtime.CgroupVersion()
+			info.Warnings = cfg.Runtime.Warnings()
+		}
+		return info, nil
 	})
 	m[agent.MethodShutdown] = plain(func(ctx context.Context, _ *agent.Empty) error {
+		if cfg.Runtime != nil {
+			if err := cfg.Runtime.Close(ctx); err != nil {
+				s.log.Warn("not everything was removed at shutdown", "error", err)
+			}
+		}
 		if cfg.Shutdown != nil {
 			return cfg.Shutdown(ctx)
 		}
@@ -46,7 +51,67 @@ func (s *Server) register(cfg Config) {
 			return cfg.Wake(ctx, *req)
 		})
 	}
+	if cfg.Runtime != nil {
+		s.registerContainers(cfg.Runtime)
+		s.registerProcesses(cfg.Runtime)
+		s.registerFiles(cfg.Runtime)
+	}
 }
+
+func (s *Server) registerContainers(r *runtime.Runtime) {
+	m := s.methods
+	m[agent.MethodCreate] = unary(func(ctx context.Context, req *agent.CreateRequest) (agent.ProcessResponse, error) {
+		pid, err := r.Create(ctx, req)
+		return agent.ProcessResponse{PID: pid}, err
+	})
+	m[agent.MethodDelete] = plain(func(ctx context.Context, req *agent.IDRequest) error {
+		// What was begun is finished, whether or not the caller still waits.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		return r.Delete(ctx, req.ID)
+	})
+	m[agent.MethodList] = unary(func(context.Context, *agent.Empty) (agent.ListResponse, error) {
+		return r.List(), nil
+	})
+	m[agent.MethodPause] = plain(func(_ context.Context, req *agent.IDRequest) error { return r.Pause(req.ID) })
+	m[agent.MethodResume] = plain(func(_ context.Context, req *agent.IDRequest) error { return r.Resume(req.ID) })
+	m[agent.MethodUpdate] = plain(func(_ context.Context, req *agent.UpdateRequest) error { return r.Update(req) })
+	m[agent.MethodStats] = unary(func(_ context.Context, req *agent.IDRequest) (agent.StatsResponse, error) {
+		return r.Stats(req.ID)
+	})
+	m[agent.MethodTop] = unary(func(_ context.Context, req *agent.IDRequest) (agent.TopResponse, error) {
+		return r.Top(req.ID)
+	})
+}
+
+func (s *Server) registerProcesses(r *runtime.Runtime) {
+	m := s.methods
+	m[agent.MethodExec] = plain(r.Exec)
+	m[agent.MethodStart] = unary(func(ctx context.Context, req *agent.ProcessRequest) (agent.ProcessResponse, error) {
+		pid, err := r.Start(ctx, req.ID, req.ExecID)
+		return agent.ProcessResponse{PID: pid}, err
+	})
+	m[agent.MethodResize] = plain(func(_ context.Context, req *agent.ResizeRequest) error {
+		return r.Resize(req.ID, req.ExecID, req.Width, req.Height)
+	})
+	m[agent.MethodKill] = plain(func(_ context.Context, req *agent.KillRequest) error { return r.Kill(req) })
+	m[agent.MethodWait] = unary(func(ctx context.Context, req *agent.ProcessRequest) (agent.Exit, error) {
+		return r.Wait(ctx, req.ID, req.ExecID)
+	})
+	m[agent.MethodAttach] = func(c *call) error {
+		var req agent.AttachRequest
+		if err := c.decode(&req); err != nil {
+			return err
+		}
+		err := r.Attach(c.ctx, &req, c.stream, func() error { return c.answer(agent.Empty{}) })
+		c.stream.Close()
+		// Whoever still reads frames or waits for room to write them stops.
+		c.stream.SetDeadline(time.Unix(1, 0))
+		return err
+	}
+}
+
+func (s *Server) registerFiles(r *runtime.Runtime) {}
 
 func release() string {
 	var u unix.Utsname

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	goruntime "runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/abode-run/abode/internal/agent/server"
+	"github.com/abode-run/abode/internal/runtime"
+)
+
+func init() {
+	if len(os.Args) > 1 && os.Args[1] == "host" && os.Getenv(inNamespace) == "" {
+		goruntime.LockOSThread() // it makes the namespace
+	}
+}
+
+// inNamespace marks the second execution of the host's agent.
+const inNamespace = "ABODE_AGENT_NS"
+
+// host serves the agent of the host on DIR/agent.sock until it is told to shut
+// down. It holds DIR/agent.lock while it lives.
+func host(args []string) error {
+	flags := flag.NewFlagSet("host", flag.ContinueOnError)
+	run := flags.String("run", "", "directory of the socket and of mount points")
+	parent := flags.String("cgroup-parent", "abode", "cgroup below which containers get theirs")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *run == "" || !filepath.IsAbs(*run) {
+		return errors.New("--run must be an absolute path")
+	}
+	if os.Getenv(inNamespace) == "" {
+		return enterNamespace()
+	}
+	os.Unsetenv(inNamespace)
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+
+	lock, err := lockRun(*run)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	// An agent that was killed has left these, and nobody else has.
+	if err := runtime.CleanCgroups(context.Background(), *parent); err != nil {
+		log.Warn("not everything of an earlier agent could be removed", "error", err)
+	}
+	r, err := runtime.New(runtime.Config{Dir: filepath.Join(*run, "agent"), Log: log})
+	if err != nil {
+		return err
+	}
+	socket := filepath.Join(*run, "agent.sock")
+	os.Remove(socket)
+	unix.Umask(0o177)
+	l, err := net.Listen("unix", socket)
+	unix.Umask(0o022)
+	if err != nil {
+		return fmt.Errorf("cannot listen: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	over := make(chan struct{})
+	s := server.New(server.Config{Log: log, Runtime: r, Shutdown: func(context.Context) error {
+		err := runtime.CleanCgroups(context.WithoutCancel(ctx), *parent)
+		// The answer goes out first.
+		time.AfterFunc(100*time.Millisecond, func() { close(over) })
+		return err
+	}})
+	go serve(ctx, l, s)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGTERM, unix.SIGINT)
+	signal.Ignore(unix.SIGHUP, unix.SIGPIPE)
+	log.Info("the agent is ready", "socket", socket)
+	select {
+	case <-over:
+	case sig := <-signals:
+		log.Info("ending all containers", "signal", sig)
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
+		err = errors.Join(r.Close(ctx), runtime.CleanCgroups(ctx, *parent))
+	}
+	l.Close()
+	return err
+}
+
+func serve(ctx context.Context, l net.Listener, s *server.Server) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go s.ServeChannel(ctx, conn)
+	}
+}
+
+// lockRun makes sure that there is one agent for a run directory.
+func lockRun(run string) (*os.File, error) {
+	if err := os.MkdirAll(run, 0o711); err != nil {
+		return nil, fmt.Errorf("cannot make the run directory: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(run, "agent.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the lock: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("an agent runs already on %s: %w", run, err)
+	}
+	f.Truncate(0)
+	fmt.Fprintln(f, os.Getpid())
+	return f, nil
+}
+
+// enterNamespace gives this process a mount namespace of its own, into which
+// the host's mounts go on to propagate and out of which none does, and
+// executes the program again: a Go process cannot move all of its threads.
+func enterNamespace() error {
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("cannot make a mount namespace: %w: the agent of the host must be root", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return fmt.Errorf("cannot keep mounts from leaving: %w", err)
+	}
+	env := append(os.Environ(), inNamespace+"=1")
+	if err := unix.Exec("/proc/self/exe", os.Args, env); err != nil {
+		return fmt.Errorf("cannot execute the agent again: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,104 @@
+package runtime
+
+import (
+	"context"
+	"io"
+	"sync"
+
+	"github.com/abode-run/abode/internal/agent"
+)
+
+// attacher is one who gets a process's output.
+type attacher struct {
+	w              io.Writer
+	stdout, stderr bool
+	mu             sync.Mutex
+	done           chan struct{} // closed when no more output will come
+}
+
+func (a *attacher) write(kind byte, p []byte) error {
+	if kind == agent.IOStdout && !a.stdout || kind == agent.IOStderr && !a.stderr {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return agent.WriteIO(a.w, kind, p)
+}
+
+func (s *stdio) attach(a *attacher) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		close(a.done)
+		return
+	}
+	s.attachers[a] = struct{}{}
+}
+
+func (s *stdio) detach(a *attacher) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.attachers[a]; ok {
+		delete(s.attachers, a)
+		close(a.done)
+	}
+}
+
+// Attach joins conn to a process's streams with I/O frames. begun is called
+// once every byte from now on will be copied; it answers the call. Attach
+// returns when the output has ended, when the peer has closed conn, or with
+// ctx; the caller must then end reads and writes of conn.
+func (r *Runtime) Attach(ctx context.Context, req *agent.AttachRequest, conn io.ReadWriter, begun func() error) error {
+	p, err := r.process(req.ID, req.ExecID)
+	if err != nil {
+		return err
+	}
+	s := p.stdio
+	a := &attacher{w: conn, stdout: req.Stdout, stderr: req.Stderr, done: make(chan struct{})}
+	a.mu.Lock() // output waits until the call was answered
+	s.attach(a)
+	defer s.detach(a)
+	err = begun()
+	a.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		s.input(conn, req.Stdin)
+	}()
+	select {
+	case <-a.done:
+	case <-gone:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// input copies an attacher's frames to standard input until it is gone.
+func (s *stdio) input(r io.Reader, stdin bool) {
+	sent := false
+	buf := make([]byte, 32<<10)
+	for {
+		kind, p, err := agent.ReadIO(r, buf)
+		if err != nil {
+			if sent && s.stdinOnce {
+				s.closeStdin()
+			}
+			return
+		}
+		if !stdin {
+			continue
+		}
+		switch kind {
+		case agent.IOStdin:
+			sent = true
+			s.write(p) // to a process that reads no more: dropped, as by a pipe's end
+		case agent.IOStdinClose:
+			if s.stdinOnce {
+				s.closeStdin()
+			}
+		}
+	}
+}

@@ -1,0 +1,299 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/abode-run/abode/internal/agent"
+	"github.com/abode-run/abode/internal/cleanup"
+)
+
+var namespaceFlags = map[specs.LinuxNamespaceType]int{
+	specs.UserNamespace: unix.CLONE_NEWUSER, specs.MountNamespace: unix.CLONE_NEWNS,
+	specs.PIDNamespace: unix.CLONE_NEWPID, specs.NetworkNamespace: unix.CLONE_NEWNET,
+	specs.IPCNamespace: unix.CLONE_NEWIPC, specs.UTSNamespace: unix.CLONE_NEWUTS,
+	specs.CgroupNamespace: unix.CLONE_NEWCGROUP,
+}
+
+// Create makes a container up to, and not including, its workload's execve,
+// and returns the PID of its first process. On error nothing is left.
+func (r *Runtime) Create(ctx context.Context, req *agent.CreateRequest) (pid int, err error) {
+	if err := checkCreate(req); err != nil {
+		return 0, err
+	}
+	c := &container{
+		id: req.ID, req: req, spec: req.Spec, devpts: -1, execs: map[string]*process{},
+		dir: filepath.Join(r.cfg.Dir, "containers", req.ID),
+	}
+	r.mu.Lock()
+	switch {
+	case r.closed:
+		r.mu.Unlock()
+		return 0, errorf(agent.ClassConflict, "the agent is shutting down")
+	case r.containers[req.ID] != nil:
+		r.mu.Unlock()
+		return 0, errorf(agent.ClassConflict, "container %s exists", req.ID)
+	}
+	r.containers[req.ID] = c
+	r.mu.Unlock()
+
+	err = r.create(ctx, c)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil {
+		delete(r.containers, req.ID)
+		return 0, fmt.Errorf("cannot create container: %w", err)
+	}
+	c.created = true
+	return c.main.pid, nil
+}
+
+func checkCreate(req *agent.CreateRequest) error {
+	switch s := req.Spec; {
+	case !validID(req.ID):
+		return errorf(agent.ClassInvalid, "%q is no container ID", req.ID)
+	case s == nil || s.Process == nil || s.Linux == nil:
+		return errorf(agent.ClassInvalid, "the specification lacks a process or its linux part")
+	case !filepath.IsLocal(req.CgroupParent):
+		return errorf(agent.ClassInvalid, "%q is no name of a cgroup", req.CgroupParent)
+	case len(s.Process.Args) == 0:
+		return errorf(agent.ClassInvalid, "there is no command to run")
+	}
+	return nil
+}
+
+// namespaces sorts the wanted namespaces into those to make and those to join.
+func (c *container) namespaces(cu *cleanup.Stack) (flags int, joins []join, err error) {
+	user := join{fd: -1}
+	for _, ns := range c.spec.Linux.Namespaces {
+		flag, ok := namespaceFlags[ns.Type]
+		if !ok {
+			return 0, nil, errorf(agent.ClassInvalid, "namespaces of type %q are not supported", ns.Type)
+		}
+		if ns.Path == "" {
+			flags |= flag
+			continue
+		}
+		fd, err := unix.Open(ns.Path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return 0, nil, errorf(agent.ClassInvalid, "cannot open the namespace %s: %w", ns.Path, err)
+		}
+		cu.Add(func() { unix.Close(fd) })
+		c.joinFlags |= flag
+		if flag == unix.CLONE_NEWUSER {
+			user = join{fd, flag}
+		} else {
+			joins = append(joins, join{fd, flag})
+		}
+	}
+	if flags&unix.CLONE_NEWNS == 0 {
+		return 0, nil, errorf(agent.ClassInvalid, "a container needs a mount namespace of its own")
+	}
+	if user.fd >= 0 { // last: with it go the privileges over the others
+		joins = append(joins, user)
+	}
+	if flags&unix.CLONE_NEWUSER != 0 && len(c.spec.Linux.UIDMappings) == 0 {
+		return 0, nil, errorf(agent.ClassInvalid, "a user namespace needs a map of users")
+	}
+	return flags, joins, nil
+}
+
+func (r *Runtime) create(ctx context.Context, c *container) error {
+	var cu, fdsOfNS cleanup.Stack
+	defer cu.Clean()
+	defer fdsOfNS.Clean()
+	flags, joins, err := c.namespaces(&fdsOfNS)
+	if err != nil {
+		return err
+	}
+	linux := c.spec.Linux
+	userNS := flags&unix.CLONE_NEWUSER != 0
+	if userNS || c.joinFlags&unix.CLONE_NEWUSER != 0 {
+		c.rootUID, c.rootGID = mapID(linux.UIDMappings, 0), mapID(linux.GIDMappings, 0)
+		if c.rootUID < 0 || c.rootGID < 0 {
+			return errorf(agent.ClassInvalid, "the container's user namespace has no root")
+		}
+	}
+	if err := os.Mkdir(c.dir, 0o700); err != nil {
+		return fmt.Errorf("cannot make the container's directory: %w", err)
+	}
+	cu.Add(func() { os.RemoveAll(filepath.Join(c.dir, "files")); removeDir(c.dir) })
+	if c.cgroup, err = r.cgroups.create(filepath.Join(c.req.CgroupParent, c.id)); err != nil {
+		return err
+	}
+	cu.Add(func() {
+		if err := c.cgroup.remove(context.WithoutCancel(ctx)); err != nil {
+			r.log.Warn("a cgroup was left", "container", c.id, "error", err)
+		}
+	})
+	if err := c.cgroup.apply(linux.Resources); err != nil {
+		return err
+	}
+	if err := c.cgroup.devices(linux); err != nil {
+		return err
+	}
+	c.joinFlags |= flags
+	pid, ctl, err := r.spawner.start(spawn{
+		stage: stageInit,
+		// The cgroup namespace is made later, inside the cgroup.
+		flags: uintptr(flags &^ unix.CLONE_NEWCGROUP), joins: joins,
+		setIDs: userNS || c.joinFlags&unix.CLONE_NEWUSER != 0,
+		place:  c.cgroup.join,
+		settle: func(pid int) error {
+			if c.spec.Process.OOMScoreAdj != nil {
+				r.oomScore(pid, *c.spec.Process.OOMScoreAdj)
+			}
+			if !userNS {
+				return nil
+			}
+			return writeMaps(pid, linux)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	killed := func() { unix.Kill(pid, unix.SIGKILL); reap(pid) }
+	cu.Add(func() { ctl.Close(); killed() })
+	owned.add(pid)
+	cu.Add(func() { owned.remove(pid) })
+	stop := context.AfterFunc(ctx, func() { ctl.Close() })
+	defer stop()
+
+	if c.mntNS, err = os.Open(procPath(pid, "ns/mnt")); err != nil {
+		return fmt.Errorf("cannot open the mount namespace: %w", err)
+	}
+	cu.Add(func() { c.mntNS.Close() })
+	if c.joinFlags&unix.CLONE_NEWUSER != 0 {
+		if c.userNS, err = os.Open(procPath(pid, "ns/user")); err != nil {
+			return fmt.Errorf("cannot open the user namespace: %w", err)
+		}
+		cu.Add(func() { c.userNS.Close() })
+	}
+	log, err := openLog(c.req.Log)
+	if err != nil {
+		return err
+	}
+	io, err := newStdio(c.spec.Process.Terminal, c.req.OpenStdin, c.req.StdinOnce, log)
+	if err != nil {
+		return err
+	}
+	ran := false
+	cu.Add(func() {
+		if !ran {
+			io.abandon()
+		}
+	})
+	reply, fds, err := r.configure(ctx, c, pid, ctl, io, &cu)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return err
+	}
+	c.devpts = fds[0]
+	cu.Add(func() { closeAll([]int{c.devpts}); c.devpts = -1 })
+	if len(fds) > 1 {
+		io.setTerminal(fds[1])
+	}
+	c.made = reply.Made
+	for _, w := range reply.Warnings {
+		r.log.Warn(w, "container", c.id)
+	}
+	io.own(mapID(linux.UIDMappings, reply.UID), mapID(linux.GIDMappings, reply.GID))
+	io.handedOver()
+	c.main, err = newProcess(pid, ctl, io, func() bool { return c.cgroup.oomKilled() }, nil)
+	if err != nil {
+		return err
+	}
+	ran = true
+	cu.Release()
+	return nil
+}
+
+// configure prepares what the init stage needs, sends it and waits until the
+// stage is ready.
+func (r *Runtime) configure(ctx context.Context, c *container, pid int, ctl *control, io *stdio, cu *cleanup.Stack) (reply stageReply, fds []int, err error) {
+	var sent cleanup.Stack // descriptors that the stage gets
+	defer sent.Clean()
+	cfg, give, err := r.initConfig(ctx, c, pid, cu, &sent)
+	if err != nil {
+		return reply, nil, err
+	}
+	cfg.Stdio = io.handOver(&give)
+	if cfg.NewNet && len(c.req.Links) > 0 {
+		ns, err := os.Open(procPath(pid, "ns/net"))
+		if err != nil {
+			return reply, nil, fmt.Errorf("cannot open the network namespace: %w", err)
+		}
+		defer ns.Close()
+		if err := moveLinks(c.req.Links, int(ns.Fd())); err != nil {
+			return reply, nil, err
+		}
+	}
+	if err := ctl.send(cfg, give...); err != nil {
+		return reply, nil, err
+	}
+	if fds, err = ctl.receive(&reply); err != nil {
+		if errors.Is(err, os.ErrClosed) || strings.Contains(err.Error(), "EOF") {
+			err = errors.New("the container's first process ended before it was ready")
+			if c.cgroup.oomKilled() {
+				err = errorf(agent.ClassInvalid, "the memory limit is too small for the container to begin")
+			}
+		}
+		return reply, nil, err
+	}
+	want := 1
+	if cfg.Terminal {
+		want = 2
+	}
+	if reply.Error == nil && len(fds) != want {
+		err = fmt.Errorf("the container's first process sent %d descriptors, not %d", len(fds), want)
+	} else if reply.Error != nil {
+		err = reply.Error
+	}
+	if err != nil {
+		closeAll(fds)
+		return reply, nil, err
+	}
+	return reply, fds, nil
+}
+
+// openLog opens the sink for output frames; an empty path is none.
+func openLog(path string) (io.Writer, error) {
+	if path == "" {
+		return nil, nil
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NOCTTY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the output log: %w", err)
+	}
+	return f, nil
+}
+
+func writeMaps(pid int, linux *specs.Linux) error {
+	for file, maps := range map[string][]specs.LinuxIDMapping{"uid_map": linux.UIDMappings, "gid_map": linux.GIDMappings} {
+		var b strings.Builder
+		for _, m := range maps {
+			fmt.Fprintf(&b, "%d %d %d\n", m.ContainerID, m.HostID, m.Size)
+		}
+		if err := os.WriteFile(procPath(pid, file), []byte(b.String()), 0); err != nil {
+			return errorf(agent.ClassInvalid, "cannot map the user namespace: %w", err)
+		}
+	}
+	return nil
+}
+
+// oomScore is best effort: lowering a score takes CAP_SYS_RESOURCE.
+func (r *Runtime) oomScore(pid, score int) {
+	if err := os.WriteFile(procPath(pid, "oom_score_adj"), fmt.Append(nil, score), 0); err != nil {
+		r.log.Warn("the out-of-memory score stays as it is", "want", score, "error", err)
+	}
+}

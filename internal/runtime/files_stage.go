@@ -1,0 +1,5 @@
+package runtime
+
+import "errors"
+
+func filesMain(ctl *control) error { return errors.New("not yet") }

@@ -1,0 +1,1 @@
+// Empty: lets this package declare functions whose bodies are the runtime's.

@@ -1,0 +1,163 @@
+package runtime
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+//go:linkname beforeFork syscall.runtime_BeforeFork
+func beforeFork()
+
+//go:linkname afterFork syscall.runtime_AfterFork
+func afterFork()
+
+//go:linkname afterForkInChild syscall.runtime_AfterForkInChild
+func afterForkInChild()
+
+const (
+	maxJoins = 8
+	maxFDs   = 8
+
+	// The steps of a child that can fail; they travel with the errno.
+	stepSync   = 1
+	stepJoin   = 2
+	stepClone  = 3
+	stepIDs    = 4
+	stepFDs    = 5
+	stepExecve = 6
+)
+
+// child is all that a forked child reads. The child has a copy of it.
+type child struct {
+	sync    uintptr // socket: one byte from the parent at each pause; pid or failure to it
+	joins   [maxJoins]struct{ fd, flags uintptr }
+	njoins  int
+	again   bool    // join, then clone once more, so that a joined PID namespace counts
+	flags   uintptr // of the (second) clone: namespaces to make
+	setIDs  bool    // become 0:0 of the user namespace
+	fds     [maxFDs]uintptr
+	nfds    int
+	program uintptr // sealed memfd
+	argv    *uintptr
+	envp    *uintptr
+	empty   *byte // ""
+
+	word [2]int64 // what is written to sync
+	byte [1]byte
+}
+
+// fork clones the calling thread and lets the child execute c.program. It
+// returns the first child's PID. With c.again, that child ends after it has
+// cloned the one that executes, whose parent is the caller too.
+//
+// SAFETY: between beforeFork and afterFork, and in the children until execve,
+// the runtime may not be entered: there is one thread, no scheduler and no
+// garbage collector. So nothing here allocates, splits the stack or calls
+// anything but RawSyscall and the runtime's own fork hooks, as the standard
+// library's forkAndExecInChild1. c and all that it points to stay alive in the
+// caller, and the children have their own copies of the memory, because the
+// clone is without CLONE_VM.
+//
+//go:noinline
+//go:norace
+//go:nocheckptr
+func fork(c *child) (pid int, errno syscall.Errno) {
+	var (
+		r1   uintptr
+		e    syscall.Errno
+		i    int
+		step int64
+	)
+	first := c.flags
+	if c.again {
+		first = 0
+	}
+	beforeFork()
+	r1, _, e = syscall.RawSyscall6(syscall.SYS_CLONE, first|uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
+	if e != 0 || r1 != 0 {
+		afterFork()
+		return int(r1), e
+	}
+	afterForkInChild()
+
+	step = stepSync
+	r1, _, e = syscall.RawSyscall(syscall.SYS_READ, c.sync, uintptr(unsafe.Pointer(&c.byte[0])), 1)
+	if e != 0 || r1 != 1 {
+		goto fail
+	}
+	if c.again {
+		step = stepJoin
+		for i = 0; i < c.njoins; i++ {
+			_, _, e = syscall.RawSyscall(unix.SYS_SETNS, c.joins[i].fd, c.joins[i].flags, 0)
+			if e != 0 {
+				goto fail
+			}
+		}
+		step = stepClone
+		r1, _, e = syscall.RawSyscall6(syscall.SYS_CLONE, c.flags|unix.CLONE_PARENT|uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
+		if e != 0 {
+			goto fail
+		}
+		if r1 != 0 {
+			c.word[0], c.word[1] = 0, int64(r1)
+			syscall.RawSyscall(syscall.SYS_WRITE, c.sync, uintptr(unsafe.Pointer(&c.word[0])), 16)
+			for {
+				syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
+			}
+		}
+		step = stepSync
+		r1, _, e = syscall.RawSyscall(syscall.SYS_READ, c.sync, uintptr(unsafe.Pointer(&c.byte[0])), 1)
+		if e != 0 || r1 != 1 {
+			goto fail
+		}
+	}
+	if c.setIDs {
+		step = stepIDs
+		_, _, e = syscall.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0)
+		if e != 0 {
+			goto fail
+		}
+		_, _, e = syscall.RawSyscall(unix.SYS_SETRESGID, 0, 0, 0)
+		if e != 0 {
+			goto fail
+		}
+		_, _, e = syscall.RawSyscall(unix.SYS_SETRESUID, 0, 0, 0)
+		if e != 0 {
+			goto fail
+		}
+	}
+	// After the change of user, which clears it. The parent that dies before
+	// this is noticed by the end of the control socket.
+	syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGKILL), 0, 0, 0, 0)
+	step = stepFDs
+	for i = 0; i < c.nfds; i++ {
+		_, _, e = syscall.RawSyscall(unix.SYS_DUP3, c.fds[i], uintptr(i), 0)
+		if e != 0 {
+			goto fail
+		}
+	}
+	step = stepExecve
+	_, _, e = syscall.RawSyscall6(unix.SYS_EXECVEAT, c.program, uintptr(unsafe.Pointer(c.empty)),
+		uintptr(unsafe.Pointer(c.argv)), uintptr(unsafe.Pointer(c.envp)), unix.AT_EMPTY_PATH, 0)
+fail:
+	c.word[0], c.word[1] = step, int64(e)
+	syscall.RawSyscall(syscall.SYS_WRITE, c.sync, uintptr(unsafe.Pointer(&c.word[0])), 16)
+	for {
+		syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 1, 0, 0)
+	}
+}
+
+// cstrings returns a NULL-terminated array of C strings. keep must stay alive
+// as long as the array is used.
+func cstrings(s []string) (array *uintptr, keep any) {
+	bytes := make([][]byte, len(s))
+	ptrs := make([]uintptr, len(s)+1)
+	for i := range s {
+		bytes[i] = append([]byte(s[i]), 0)
+		// SAFETY: heap objects do not move; keep holds on to them.
+		ptrs[i] = uintptr(unsafe.Pointer(&bytes[i][0]))
+	}
+	return &ptrs[0], [2]any{bytes, ptrs}
+}

@@ -1,0 +1,106 @@
+package runtime
+
+import (
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/abode-run/abode/internal/agent"
+)
+
+// initMain makes the container from inside its namespaces and becomes its workload.
+func initMain(ctl *control) error {
+	var cfg initConfig
+	fds, err := ctl.receive(&cfg)
+	if err != nil {
+		return fmt.Errorf("cannot read the container's configuration: %w", err)
+	}
+	unix.Umask(0)
+	if _, err := unix.Setsid(); err != nil && err != unix.EPERM {
+		return fmt.Errorf("cannot begin a session: %w", err)
+	}
+	if cfg.NewCgroup {
+		// Only now is this process in the cgroups that shall look like the root.
+		if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
+			return fmt.Errorf("cannot make a cgroup namespace: %w", err)
+		}
+	}
+	if cfg.NewNet {
+		if err := setUpLinks(cfg.Links); err != nil {
+			return err
+		}
+	}
+	if cfg.NewUTS {
+		if err := setNames(cfg.Hostname, cfg.Domain); err != nil {
+			return err
+		}
+	}
+	b := &builder{cfg: &cfg, fds: fds, root: at(fds, cfg.Rootfs)}
+	if err := b.build(); err != nil {
+		return err
+	}
+	sent := []int{b.devpts}
+	if cfg.Terminal {
+		master, slave, err := openTerminal(b.devpts)
+		if err != nil {
+			return err
+		}
+		if err := b.console(slave); err != nil {
+			return err
+		}
+		sent = append(sent, master)
+		cfg.Slave = len(fds)
+		fds = append(fds, slave)
+	}
+	if err := b.enter(); err != nil {
+		return err
+	}
+	closeAll(b.spent())
+	unix.Umask(0o022)
+	p := &program{processConfig: &cfg.processConfig, fds: fds, userNS: cfg.UserNS}
+	if err := p.prepare(); err != nil {
+		return err
+	}
+	if err := ctl.send(stageReply{UID: p.user.Uid, GID: p.user.Gid, Made: b.made, Warnings: append(b.warnings, p.warnings...)}, sent...); err != nil {
+		return err
+	}
+	closeAll(sent)
+	waitStart(ctl)
+	return p.exec()
+}
+
+func setNames(host, domain string) error {
+	if host != "" {
+		if err := unix.Sethostname([]byte(host)); err != nil {
+			return fmt.Errorf("cannot set the host name %q: %w", host, err)
+		}
+	}
+	if domain != "" {
+		if err := unix.Setdomainname([]byte(domain)); err != nil {
+			return fmt.Errorf("cannot set the domain name %q: %w", domain, err)
+		}
+	}
+	return nil
+}
+
+// writeSysctls sets kernel parameters through the container's own /proc.
+func writeSysctls(proc int, sysctls map[string]string) error {
+	for key, value := range sysctls {
+		// Dots separate, except that a slash in the name stands for a dot in a part (sysctl(8)).
+		p := strings.NewReplacer(".", "/", "/", ".").Replace(key)
+		fd, err := unix.Openat2(proc, "sys/"+p, &unix.OpenHow{
+			Flags:   unix.O_WRONLY | unix.O_CLOEXEC,
+			Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV,
+		})
+		if err != nil {
+			return errorf(agent.ClassInvalid, "cannot set sysctl %s: %w", key, err)
+		}
+		_, err = unix.Write(fd, []byte(value))
+		unix.Close(fd)
+		if err != nil {
+			return errorf(agent.ClassInvalid, "cannot set sysctl %s=%s: %w", key, value, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,255 @@
+package runtime
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"os"
+	goruntime "runtime"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/abode-run/abode/internal/cleanup"
+)
+
+// A join is a namespace, or with a process's pidfd several, that a child enters.
+type join struct {
+	fd    int
+	flags int
+}
+
+// spawn describes a stage: this program, executed in other namespaces.
+type spawn struct {
+	stage  string
+	flags  uintptr // namespaces to make
+	joins  []join  // namespaces to enter before
+	setIDs bool    // become root of the user namespace
+	// place is called once the child exists and before it executes or enters
+	// anything: it gets its cgroup there.
+	place func(pid int) error
+	// settle is called with the PID of the one that will execute, before it
+	// does: user namespace maps.
+	settle func(pid int) error
+}
+
+// spawner forks from one thread that lives as long as the process: the death
+// of a thread is what PR_SET_PDEATHSIG reports.
+type spawner struct {
+	requests chan func()
+	program  *os.File
+	null     *os.File
+}
+
+func newSpawner() (*spawner, error) {
+	program, err := sealedSelf()
+	if err != nil {
+		return nil, err
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open %s: %w", os.DevNull, err)
+	}
+	s := &spawner{requests: make(chan func()), program: program, null: null}
+	go func() {
+		goruntime.LockOSThread() // never unlocked
+		for f := range s.requests {
+			f()
+		}
+	}()
+	return s, nil
+}
+
+// start starts a stage whose control socket is its descriptor 3. The process
+// is a child of this one; the caller reaps it.
+func (s *spawner) start(sp spawn) (pid int, ctl *control, err error) {
+	var cu cleanup.Stack
+	defer cu.Clean()
+	ctl, theirs, err := controlPair()
+	if err != nil {
+		return 0, nil, err
+	}
+	defer unix.Close(theirs)
+	cu.Add(func() { ctl.Close() })
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, nil, fmt.Errorf("cannot make a socket pair: %w", err)
+	}
+	sync := os.NewFile(uintptr(pair[0]), "sync")
+	defer sync.Close()
+	defer func() {
+		if pair[1] >= 0 {
+			unix.Close(pair[1])
+		}
+	}()
+
+	argv, keepArgs := cstrings([]string{"abode-" + sp.stage, stageArg, sp.stage})
+	envp, keepEnv := cstrings([]string{"GOMAXPROCS=1", "GOGC=off"})
+	var empty [1]byte
+	c := &child{
+		sync: uintptr(pair[1]), flags: sp.flags, again: len(sp.joins) > 0, setIDs: sp.setIDs,
+		program: s.program.Fd(), argv: argv, envp: envp, empty: &empty[0],
+	}
+	for i, j := range sp.joins {
+		c.joins[i].fd, c.joins[i].flags = uintptr(j.fd), uintptr(j.flags)
+		c.njoins++
+	}
+	null := s.null.Fd()
+	// Numbers above those that they become, so that none is overwritten.
+	high, err := unix.FcntlInt(uintptr(theirs), unix.F_DUPFD_CLOEXEC, 16)
+	if err != nil {
+		return 0, nil, fmt.Errorf("cannot duplicate the control socket: %w", err)
+	}
+	defer unix.Close(high)
+	highNull, err := unix.FcntlInt(null, unix.F_DUPFD_CLOEXEC, 16)
+	if err != nil {
+		return 0, nil, fmt.Errorf("cannot duplicate %s: %w", os.DevNull, err)
+	}
+	defer unix.Close(highNull)
+	n := uintptr(highNull)
+	c.fds = [maxFDs]uintptr{n, n, n, uintptr(high)}
+	c.nfds = 4
+
+	var errno syscall.Errno
+	done := make(chan struct{})
+	s.requests <- func() {
+		pid, errno = fork(c)
+		close(done)
+	}
+	<-done
+	goruntime.KeepAlive(keepArgs)
+	goruntime.KeepAlive(keepEnv)
+	if errno != 0 {
+		return 0, nil, fmt.Errorf("cannot clone a process: %w", errno)
+	}
+	first := pid
+	cu.Add(func() {
+		unix.Kill(first, unix.SIGKILL)
+		reap(first)
+	})
+	unix.Close(pair[1])
+	pair[1] = -1
+
+	if sp.place != nil {
+		if err := sp.place(pid); err != nil {
+			return 0, nil, err
+		}
+	}
+	if c.again {
+		if pid, err = s.second(sync, first); err != nil {
+			return 0, nil, err
+		}
+		reap(first)
+		cu.Release()
+		cu.Add(func() { ctl.Close() })
+		second := pid
+		cu.Add(func() {
+			unix.Kill(second, unix.SIGKILL)
+			reap(second)
+		})
+	}
+	if sp.settle != nil {
+		if err := sp.settle(pid); err != nil {
+			return 0, nil, err
+		}
+	}
+	if err := executed(sync); err != nil {
+		return 0, nil, err
+	}
+	cu.Release()
+	return pid, ctl, nil
+}
+
+// second lets the first child clone the second, and returns that one's PID.
+func (s *spawner) second(sync *os.File, first int) (int, error) {
+	if _, err := sync.Write([]byte{1}); err != nil {
+		return 0, fmt.Errorf("cannot go on with process %d: %w", first, err)
+	}
+	step, value, err := readWord(sync)
+	if err != nil {
+		return 0, fmt.Errorf("process %d ended while it entered namespaces: %w", first, err)
+	}
+	if step != 0 {
+		return 0, stepError(step, value)
+	}
+	return int(value), nil
+}
+
+// executed lets the child go on and returns once execve has succeeded.
+func executed(sync *os.File) error {
+	if _, err := sync.Write([]byte{1}); err != nil {
+		return fmt.Errorf("cannot let a process go on: %w", err)
+	}
+	step, value, err := readWord(sync)
+	if err == io.EOF {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot hear of a process: %w", err)
+	}
+	return stepError(step, value)
+}
+
+func readWord(r io.Reader) (step, value int64, err error) {
+	var b [16]byte
+	if _, err := io.ReadFull(r, b[:]); err != nil {
+		return 0, 0, err
+	}
+	return int64(binary.NativeEndian.Uint64(b[:])), int64(binary.NativeEndian.Uint64(b[8:])), nil
+}
+
+func stepError(step, errno int64) error {
+	what := map[int64]string{
+		stepSync: "start a process", stepJoin: "enter the namespaces", stepClone: "clone into the namespaces",
+		stepIDs: "become root of the user namespace", stepFDs: "hand over descriptors", stepExecve: "execute a stage of the agent",
+	}[step]
+	return fmt.Errorf("cannot %s: %w", what, syscall.Errno(errno))
+}
+
+// reap waits for a child that was killed or has ended.
+func reap(pid int) {
+	for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED, nil) == unix.EINTR {
+	}
+}
+
+// sealedSelf copies this program into a memory file that nobody can write,
+// read or replace any more: what executes it in a container exposes neither
+// the host's file (CVE-2019-5736) nor, being unreadable, its own memory to
+// processes of the container (execve(2) on dumpable).
+func sealedSelf() (*os.File, error) {
+	src, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the agent's own program: %w", err)
+	}
+	defer src.Close()
+	fd, err := unix.MemfdCreate("abode-agent", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
+	if err == unix.EINVAL { // before 6.3
+		fd, err = unix.MemfdCreate("abode-agent", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a memory file: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "abode-agent")
+	if _, err = io.Copy(f, src); err == nil {
+		if err = f.Chmod(0o111); err == nil {
+			_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_GROW|unix.F_SEAL_SHRINK|unix.F_SEAL_SEAL)
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("cannot copy the agent's own program: %w", err)
+	}
+	// What is open for writing cannot be executed.
+	ro, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
+	f.Close()
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the copy of the agent: %w", err)
+	}
+	return ro, nil
+}
+
+// procPath names a file of another process.
+func procPath(pid int, elem ...string) string {
+	return fmt.Sprintf("/proc/%d/%s", pid, strings.Join(elem, "/"))
+}

@@ -1,0 +1,168 @@
+package runtime
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	goruntime "runtime"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/abode-run/abode/internal/agent"
+)
+
+// stageArg as the first argument marks a process that the agent has started
+// from itself, in other namespaces.
+const stageArg = "+stage"
+
+// Stages.
+const (
+	stageInit  = "init"  // becomes a container's first process
+	stageExec  = "exec"  // becomes another process of a container
+	stageReap  = "reap"  // PID 1 of a container that wants an init
+	stageFiles = "files" // reads or writes files of a container
+)
+
+func init() {
+	if len(os.Args) > 1 && os.Args[1] == stageArg {
+		// Credentials, seccomp filters and namespaces belong to threads. What
+		// is done from here on is done by the thread that executes the workload.
+		goruntime.LockOSThread()
+	}
+}
+
+// Stage runs the stage that this process was started as, and does not return,
+// or returns at once when it is none. main calls it first.
+func Stage() {
+	if len(os.Args) < 3 || os.Args[1] != stageArg {
+		return
+	}
+	if os.Args[2] == stageReap {
+		reapMain(os.Args[3:])
+	}
+	ctl, err := controlOf(3)
+	if err != nil {
+		os.Exit(exitStage)
+	}
+	switch os.Args[2] {
+	case stageInit:
+		err = initMain(ctl)
+	case stageExec:
+		err = execMain(ctl)
+	case stageFiles:
+		err = filesMain(ctl)
+	default:
+		err = fmt.Errorf("no stage %q", os.Args[2])
+	}
+	if err != nil {
+		ctl.send(stageReply{Error: asError(err)})
+		os.Exit(exitStage)
+	}
+	os.Exit(0)
+}
+
+// exitStage is the exit code of a stage that failed.
+const exitStage = 125
+
+// stageReply is what a stage answers.
+type stageReply struct {
+	Error    *agent.Error    `json:",omitempty"`
+	UID, GID int             // of the workload, as the container numbers them
+	Made     []string        `json:",omitempty"` // mount points that were made
+	Warnings []string        `json:",omitempty"`
+	Result   json.RawMessage `json:",omitempty"` // of a files stage
+}
+
+func asError(err error) *agent.Error {
+	var e *agent.Error
+	if errors.As(err, &e) {
+		return &agent.Error{Class: e.Class, Message: err.Error()}
+	}
+	return &agent.Error{Class: agent.ClassInternal, Message: err.Error()}
+}
+
+func errorf(class, format string, args ...any) error {
+	return &agent.Error{Class: class, Message: fmt.Errorf(format, args...).Error()}
+}
+
+// processConfig is what init and exec have in common. Descriptors are indices
+// into those that came with the message; -1 is none.
+type processConfig struct {
+	Args          []string
+	Env           []string
+	Cwd           string
+	User          string
+	Groups        []string
+	Caps          *specs.LinuxCapabilities
+	Rlimits       []specs.POSIXRlimit
+	NoNewPrivs    bool
+	Seccomp       []byte
+	Terminal      bool
+	Width, Height uint
+	Stdio         [3]int
+	Slave         int // exec: the terminal
+	Reaper        int // this program, to be PID 1 in front of the workload
+}
+
+// initConfig is what the init stage is told.
+type initConfig struct {
+	processConfig
+	Hostname, Domain string
+	UserNS           bool
+	NewUTS           bool
+	NewCgroup        bool
+	NewNet           bool
+	NewIPC           bool
+	NewPID           bool
+	Rootfs           int // mounts, detached
+	Dev              int
+	ReadOnly         bool
+	Mounts           []stageMount
+	Files            []stageMount
+	Masked           []string
+	Readonly         []string
+	Sysctl           map[string]string
+	Links            []agent.Link
+	Cgroups          []cgroupView
+}
+
+// stageMount is a mount that the agent prepared, or a tmpfs.
+type stageMount struct {
+	Target  string
+	FD      int // detached mount; -1: tmpfs
+	Options []string
+	Dir     bool
+	CopyUp  bool
+	// ReadOnly is applied after CopyUp.
+	ReadOnly bool
+}
+
+// cgroupView is a cgroup file system for the container to see.
+type cgroupView struct {
+	Name    string // below /sys/fs/cgroup; empty for the unified hierarchy
+	Options []string
+	V2      bool
+}
+
+// at returns the descriptor of index i.
+func at(fds []int, i int) int {
+	if i < 0 || i >= len(fds) {
+		return -1
+	}
+	return fds[i]
+}
+
+// waitStart blocks until the agent sends a byte, and dies with the agent.
+func waitStart(ctl *control) {
+	var b [1]byte
+	if n, err := ctl.Read(b[:]); n != 1 || err != nil {
+		os.Exit(exitStage)
+	}
+}
+
+// pdeathsig is set again after every change of credentials, which clears it.
+func pdeathsig() error {
+	return unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
+}
