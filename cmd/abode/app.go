@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
@@ -134,7 +133,7 @@ func (a *app) tolerate(err error, force bool) error {
 func (a *app) confirm(question string) bool {
 	fmt.Fprintf(a.out, "%s [y/N] ", question)
 	var answer string
-	if _, err := fmt.Fscanln(a.in, &answer); err != nil && err != io.EOF {
+	if _, err := fmt.Fscanln(a.in, &answer); err != nil {
 		return false
 	}
 	return strings.EqualFold(answer, "y") || strings.EqualFold(answer, "yes")

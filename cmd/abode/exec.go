@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -91,11 +92,9 @@ func (a *app) exec(ctx context.Context, c *client.Client, name string, o client.
 			return err
 		})()
 	}
-	switch err := at.Run(ctx, hijacked{conn.HijackedResponse}); err {
-	case nil:
-	case stream.ErrDetached:
+	if err := at.Run(ctx, hijacked{conn.HijackedResponse}); errors.Is(err, stream.ErrDetached) {
 		return nil
-	default:
+	} else if err != nil {
 		return err
 	}
 	r, err := c.ExecInspect(ctx, e.ID, client.ExecInspectOptions{})

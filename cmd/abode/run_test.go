@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -33,17 +34,11 @@ func exitCode(t *testing.T, err error) int {
 	switch {
 	case err == nil:
 		return 0
-	case asExit(err, &e):
+	case errors.As(err, &e):
 		return e.ExitCode()
 	}
 	t.Fatal(err)
 	return -1
-}
-
-func asExit(err error, e **exec.ExitError) bool {
-	x, ok := err.(*exec.ExitError)
-	*e = x
-	return ok
 }
 
 // A foreground run is attached and waited for before it starts; its streams

@@ -78,7 +78,7 @@ func (u *unpacker) local(name string) (string, error) {
 	if !u.seen {
 		u.seen = true
 		if first := path.Clean(name); first == "." || first == "/" {
-			top, rest = "", clean // the content of a directory: "./a", "./b/c"
+			rest = clean // the content of a directory: "./a", "./b/c"
 			u.top = ""
 		} else {
 			u.top = top

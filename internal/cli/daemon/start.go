@@ -103,7 +103,7 @@ func (h *Host) answers(ctx context.Context) bool {
 	}
 	defer conn.Close()
 	if deadline, ok := ctx.Deadline(); ok {
-		conn.SetDeadline(deadline)
+		_ = conn.SetDeadline(deadline)
 	}
 	if _, err := conn.Write([]byte("HEAD /_ping HTTP/1.0\r\nHost: abode\r\n\r\n")); err != nil {
 		return false
