@@ -129,6 +129,7 @@ func TestRecover(t *testing.T) {
 	first := place(t, p, pl)
 	do(t, first, "test.write", request{Path: "/tmp/mark", Data: "same guest"})
 
+	first.Agent().Close() // as a daemon that was killed
 	second, err := provider(t).Recover(t.Context(), pl)
 	if err != nil {
 		t.Fatal(err)

@@ -19,7 +19,7 @@ import (
 const writableName = "writable.ext4"
 
 // seedName changes when what is in it should.
-const seedName = "writable-64g-1.ext4"
+const seedName = "writable-64g-2.ext4"
 
 var seedMu sync.Mutex
 
@@ -59,8 +59,11 @@ func writableSeed(ctx context.Context, dir string) (string, error) {
 	}
 	// The file is all holes, which mkfs is told to rely on (discard), so it
 	// writes no inode tables and the guest's kernel has none to clear later.
-	cmd := exec.CommandContext(ctx, "mkfs.ext4", "-q", "-F", "-m", "0", "-L", "abode", "-J", "size=64",
-		"-E", "discard,lazy_itable_init=0,lazy_journal_init=1,root_owner=0:0", f.Name())
+	// What it has is said here, so that it does not depend on the host's
+	// mke2fs.conf, nor on features that a guest's kernel may not know yet.
+	cmd := exec.CommandContext(ctx, "mkfs.ext4", "-q", "-F", "-m", "0", "-L", "abode", "-J", "size=64", "-b", "4096", "-I", "256", "-i", "16384",
+		"-O", "none,has_journal,ext_attr,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum",
+		"-E", "discard,lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0", f.Name())
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "MKE2FS_CONFIG=/dev/null"}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		if errors.Is(err, exec.ErrNotFound) {
