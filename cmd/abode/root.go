@@ -46,10 +46,23 @@ the host's, or with --isolation vm on a kernel of its own. Everything else
 	for _, e := range entriesFor(args) {
 		c := e.make(a)
 		c.GroupID = e.group
+		if completing(args) {
+			a.complete(c)
+			if e.name == "container" {
+				for _, sub := range c.Commands() {
+					a.complete(sub)
+				}
+			}
+		}
 		root.AddCommand(c)
 	}
 	root.SetArgs(args)
 	return root
+}
+
+// completing tells that the shell asks for completions.
+func completing(args []string) bool {
+	return len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd)
 }
 
 // unknownCommand refuses arguments that name no command, with what was
