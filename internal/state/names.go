@@ -4,7 +4,6 @@
 // Below ROOT, which lasts:
 //
 //	lock                     held by the one daemon that owns ROOT
-//	owners                   the last range of user IDs that was given away
 //	images/                  content store and metadata (internal/image)
 //	layers/                  EROFS files (internal/layer)
 //	volumes/                 named volumes (internal/volume)
@@ -38,7 +37,6 @@ type Dirs struct {
 // Names below Root.
 
 func (d Dirs) Lock() string       { return filepath.Join(d.Root, "lock") }
-func (d Dirs) Owners() string     { return filepath.Join(d.Root, "owners") }
 func (d Dirs) Images() string     { return filepath.Join(d.Root, "images") }
 func (d Dirs) Layers() string     { return filepath.Join(d.Root, "layers") }
 func (d Dirs) Volumes() string    { return filepath.Join(d.Root, "volumes") }

@@ -1,0 +1,232 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+	"github.com/moby/moby/api/types/mount"
+	apinetwork "github.com/moby/moby/api/types/network"
+
+	"github.com/abode-run/abode/internal/cleanup"
+	"github.com/abode-run/abode/internal/image"
+	"github.com/abode-run/abode/internal/state"
+)
+
+// Create makes a container and does not start it. An empty name means any. All
+// that can be known to be wrong is refused here, before anything is made; on
+// error nothing is left but named volumes, as with Docker. The warnings are
+// for the user.
+func (e *Engine) Create(ctx context.Context, name string, cfg *container.Config, host *container.HostConfig, net *apinetwork.NetworkingConfig, platform string) (id string, warnings []string, err error) {
+	if cfg == nil {
+		return "", nil, invalid("config cannot be empty in order to create a container")
+	}
+	if cfg.Image == "" {
+		return "", nil, invalid("no image specified")
+	}
+	if name != "" {
+		if name, err = checkName(name); err != nil {
+			return "", nil, err
+		}
+	}
+	h := container.HostConfig{}
+	if host != nil {
+		h = *host
+	}
+	rec := &record{ID: newID(), Created: time.Now().UTC(), Host: &h}
+	if rec.Isolation, err = e.choose(h.Isolation); err != nil {
+		return "", nil, err
+	}
+	h.Isolation = container.Isolation(rec.Isolation)
+	wall, err := e.wall(rec)
+	if err != nil {
+		return "", nil, err
+	}
+	can := wall.Capabilities()
+	if can.Available != nil {
+		return "", nil, errorf(errdefs.ErrFailedPrecondition, "cannot use isolation %s: %w", rec.Isolation, can.Available)
+	}
+	if hc := cfg.Healthcheck; hc != nil && len(hc.Test) > 0 && hc.Test[0] != "NONE" {
+		return "", nil, later("a health check")
+	}
+	img, err := e.images.Get(ctx, cfg.Image)
+	if err != nil {
+		if errdefs.IsNotFound(err) {
+			return "", nil, notFound("No such image: %s", cfg.Image)
+		}
+		return "", nil, err
+	}
+	if err := checkPlatform(img, cfg.Image, platform); err != nil {
+		return "", nil, err
+	}
+	rec.Image, rec.Platform = img.ID, img.Config.OS
+	if rec.Config, err = mergeConfig(cfg, &img.Config); err != nil {
+		return "", nil, err
+	}
+	if err := checkConfig(rec.Config); err != nil {
+		return "", nil, err
+	}
+	if warnings, err = checkHost(rec.Config, &h, can, rec.Isolation); err != nil {
+		return "", nil, err
+	}
+	if err := rec.endpoint(net); err != nil {
+		return "", nil, err
+	}
+	if rec.Mounts, err = e.mountPoints(rec.Config, &h, rec.Isolation); err != nil {
+		return "", nil, err
+	}
+	if rec.Config.Hostname == "" {
+		rec.Config.Hostname = shortID(rec.ID)
+		if networkName(rec.Config, &h) == "host" {
+			if n, err := os.Hostname(); err == nil {
+				rec.Config.Hostname = n
+			}
+		}
+	}
+	if rec.Name, rec.Owner, err = e.containers.reserve(rec.ID, name); err != nil {
+		return "", nil, err
+	}
+	c := &Container{e: e, id: rec.ID, dir: e.dirs.Container(rec.ID), op: newOpLock(), rec: rec, st: status{Phase: phaseCreated}, execs: map[string]*execution{}}
+	e.containers.make(c)
+	if err := c.make(ctx); err != nil {
+		e.containers.forget(rec.ID)
+		return "", nil, err
+	}
+	e.containers.add(c)
+	c.event(events.ActionCreate, nil)
+	return rec.ID, warnings, nil
+}
+
+// make puts a new container on disk. Its state file is what makes it one: a
+// crash before leaves what the next daemon removes (see recover.go).
+func (c *Container) make(ctx context.Context) error {
+	var cu cleanup.Stack
+	defer cu.Clean()
+	rec, st := c.snapshot()
+	// Who removes the image from now on sees that it is used.
+	if _, err := c.e.images.Get(ctx, rec.Image.String()); err != nil {
+		return fmt.Errorf("cannot create container: its image was removed meanwhile: %w", err)
+	}
+	if err := os.Mkdir(string(c.dir), 0o711); err != nil {
+		return fmt.Errorf("cannot create container: %w", err)
+	}
+	cu.Add(func() { os.RemoveAll(string(c.dir)) })
+	if err := state.WriteJSON(c.dir.Config(), rec); err != nil {
+		return err
+	}
+	for _, m := range rec.Mounts {
+		if m.Type != mount.TypeVolume {
+			continue
+		}
+		if m.Anonymous {
+			cu.Add(func() { _ = c.e.volumes.Remove(m.Name, nil) })
+		}
+		if err := c.e.ensureVolume(m); err != nil {
+			return err
+		}
+	}
+	wall, err := c.e.wall(rec)
+	if err != nil {
+		return err
+	}
+	if err := wall.CreateWritable(ctx, string(c.dir), rec.Owner); err != nil {
+		return fmt.Errorf("cannot create container: %w", err)
+	}
+	if err := c.saveStatus(st); err != nil {
+		return err
+	}
+	if err := state.SyncDir(c.e.dirs.Containers()); err != nil {
+		return fmt.Errorf("cannot create container: %w", err)
+	}
+	cu.Release()
+	return nil
+}
+
+// ensureVolume makes a mount's volume when it is not there.
+func (e *Engine) ensureVolume(m mountPoint) error {
+	if _, err := e.volumes.Get(m.Name); err == nil {
+		return nil
+	}
+	var labels map[string]string
+	if m.Anonymous {
+		labels = map[string]string{anonymousLabel: ""}
+	}
+	if _, err := e.volumes.Create(m.Name, labels); err != nil {
+		return err
+	}
+	e.events.Publish(events.VolumeEventType, events.ActionCreate, m.Name, map[string]string{"driver": "local"})
+	return nil
+}
+
+// checkPlatform refuses an image of another platform than was asked for or
+// than runs here.
+func checkPlatform(img image.Image, name, want string) error {
+	have := img.Config.OS + "/" + img.Config.Architecture
+	if want != "" {
+		parts := strings.Split(want, "/")
+		got := strings.Split(have, "/")
+		if len(parts) > 2 {
+			parts = parts[:2] // a variant
+		}
+		if len(parts) == 1 {
+			got = got[:1]
+		}
+		if !slices.Equal(parts, got) {
+			return notFound("image with reference %s was found but its platform (%s) does not match the specified platform (%s)", name, have, want)
+		}
+	}
+	if img.Config.OS != "" && img.Config.OS != "linux" {
+		return invalid("image %s is for operating system %s; only linux can run here", name, img.Config.OS)
+	}
+	if a := img.Config.Architecture; a != "" && a != runtime.GOARCH {
+		return invalid("image %s is for %s and this machine is %s: pull it with --platform linux/%s", name, a, runtime.GOARCH, runtime.GOARCH)
+	}
+	return nil
+}
+
+// endpoint reads what was asked of the place in the network.
+func (rec *record) endpoint(net *apinetwork.NetworkingConfig) error {
+	if net == nil {
+		return nil
+	}
+	network := networkName(rec.Config, rec.Host)
+	for name, ep := range net.EndpointsConfig {
+		if ep == nil {
+			continue
+		}
+		if name == "default" {
+			name = "bridge"
+		}
+		if name != network {
+			return notFound("network %s not found", name)
+		}
+		if len(ep.Links) > 0 {
+			return later("--link")
+		}
+		if name != "bridge" {
+			continue
+		}
+		rec.Aliases = append(rec.Aliases, ep.Aliases...)
+		if len(ep.MacAddress) > 0 {
+			rec.MAC = ep.MacAddress.String()
+		}
+		if ep.IPAMConfig != nil {
+			if ep.IPAMConfig.IPv6Address.IsValid() || len(ep.IPAMConfig.LinkLocalIPs) > 0 {
+				return later("an IPv6 or link-local address")
+			}
+			rec.Address = ep.IPAMConfig.IPv4Address
+		}
+	}
+	if (rec.Address != netip.Addr{}) && !rec.Address.Is4() {
+		return invalid("invalid IPv4 address: %s", rec.Address)
+	}
+	return nil
+}

@@ -1,0 +1,155 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+
+	"github.com/abode-run/abode/internal/agent"
+	"github.com/abode-run/abode/internal/kernel"
+)
+
+// exitKilled is the code of a workload whose kernel or agent ended under it.
+const exitKilled = 137
+
+// watchEnd waits for the workload's end and finishes the container then. It
+// leaves everything as it is when the engine closes.
+func (c *Container) watchEnd(k kernel.Kernel) {
+	if exit, why, ok := c.awaitExit(k); ok {
+		c.finish(k, exit, why)
+	}
+}
+
+// awaitExit returns how the workload ended, and why when that is not the
+// workload's doing; false when the engine closes first.
+func (c *Container) awaitExit(k kernel.Kernel) (agent.Exit, string, bool) {
+	ctx, cancel := context.WithCancel(c.e.ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-k.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	died := func(why string) (agent.Exit, string, bool) {
+		return agent.Exit{Code: exitKilled, At: time.Now()}, why, true
+	}
+	pause := 10 * time.Millisecond
+	for {
+		var exit agent.Exit
+		err := k.Agent().Call(ctx, agent.MethodWait, agent.ProcessRequest{ID: c.id}, &exit)
+		switch {
+		case err == nil:
+			return exit, "", true
+		case c.e.ctx.Err() != nil:
+			return agent.Exit{}, "", false
+		case closed(k.Done()):
+			return died("the container's kernel, or the agent on it, ended unexpectedly")
+		case errors.Is(err, &agent.Error{Class: agent.ClassNoContainer}):
+			return died("the agent ended unexpectedly, and the container with it")
+		}
+		c.e.log.Debug("waiting for a container failed; trying again", "container", c.id, "error", err)
+		select {
+		case <-time.After(pause):
+			pause = min(2*pause, time.Second)
+		case <-k.Done():
+		case <-c.e.ctx.Done():
+		}
+	}
+}
+
+func closed(ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+		return false
+	}
+}
+
+// finish takes away what an ended container has and tells everybody.
+func (c *Container) finish(k kernel.Kernel, exit agent.Exit, why string) {
+	c.giveBack(k)
+	now := time.Now().UTC()
+	var started time.Time
+	err := c.setStatus(func(st *status) {
+		started = st.StartedAt
+		at := exit.At.UTC()
+		if at.Before(started) || at.After(now) {
+			at = now // a guest says what it likes
+		}
+		st.Phase, st.PID, st.Attachment = phaseExited, 0, nil
+		st.ExitCode, st.OOMKilled, st.Error, st.FinishedAt = exit.Code&0xff, exit.OOMKilled, why, at
+	})
+	if err != nil {
+		c.e.log.Error("an exit is not recorded; the next daemon will report the container as died", "container", c.id, "error", err)
+	}
+	if exit.OOMKilled {
+		c.event(events.ActionOOM, nil)
+	}
+	c.event(events.ActionDie, map[string]string{
+		"exitCode":     strconv.Itoa(exit.Code & 0xff),
+		"execDuration": strconv.Itoa(int(now.Sub(started).Seconds())),
+	})
+	c.endExecs()
+	c.mu.Lock()
+	c.kernel = nil
+	keep := c.keep > 0
+	rec := c.rec
+	done := c.ended
+	c.mu.Unlock()
+	c.wake(exit.Code&0xff, container.WaitConditionNotRunning, container.WaitConditionNextExit)
+	if done != nil {
+		close(done)
+	}
+	if rec.Host.AutoRemove && !keep {
+		if err := c.remove(context.WithoutCancel(c.e.ctx), RemoveOptions{Volumes: true}); err != nil {
+			c.e.log.Warn("an ended container cannot be removed", "container", c.id, "error", err)
+		}
+	}
+}
+
+// giveBack returns what a container has of the host. It goes on after
+// failures, which it logs.
+func (c *Container) giveBack(k kernel.Kernel) {
+	step := func(what string, f func(context.Context) error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.e.ctx), cleanTimeout)
+		defer cancel()
+		if err := f(ctx); err != nil {
+			c.e.log.Warn("an ended container leaves something", "what", what, "container", c.id, "error", err)
+		}
+	}
+	rec, st := c.snapshot()
+	if !closed(k.Done()) {
+		step("container at its agent", func(ctx context.Context) error {
+			err := k.Agent().Call(ctx, agent.MethodDelete, agent.IDRequest{ID: c.id}, nil)
+			if closed(k.Done()) || errors.Is(err, &agent.Error{Class: agent.ClassNoContainer}) {
+				return nil
+			}
+			return err
+		})
+	}
+	release := func() { step("kernel", k.Release) }
+	detach := func() {
+		if st.Attachment != nil {
+			step("network", func(ctx context.Context) error { return c.e.network.Detach(ctx, c.id) })
+		}
+	}
+	if rec.tap() { // the hypervisor has it open
+		release()
+		detach()
+	} else {
+		var wg sync.WaitGroup
+		wg.Go(release)
+		detach()
+		wg.Wait()
+	}
+	os.RemoveAll(c.e.dirs.RunDir(runName(rec.Isolation), c.id))
+}

@@ -1,0 +1,93 @@
+package engine
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/abode-run/abode/internal/kernel"
+	"github.com/abode-run/abode/internal/network"
+)
+
+// record is what a container is: config.json. In memory it is replaced as a
+// whole and never changed, so that a copy of the struct may be read without
+// a lock.
+type record struct {
+	ID        string
+	Name      string // without Docker's slash
+	Created   time.Time
+	Isolation kernel.Isolation
+	Owner     int           // first of its 65,536 user IDs on the host
+	Image     digest.Digest // the image's ID
+	Platform  string
+	Config    *container.Config     // merged with the image's
+	Host      *container.HostConfig // as it was given, defaults filled in
+	Mounts    []mountPoint
+	// What was asked of the endpoint in the network.
+	Aliases []string   `json:",omitempty"`
+	MAC     string     `json:",omitempty"`
+	Address netip.Addr `json:",omitzero"`
+}
+
+// command is what the container runs: entrypoint and arguments.
+func (r *record) command() []string {
+	return append(append([]string{}, r.Config.Entrypoint...), r.Config.Cmd...)
+}
+
+// mountPoint is a mount that a user asked for.
+type mountPoint struct {
+	Type        mount.Type // bind, volume or tmpfs
+	Name        string     `json:",omitempty"` // of a volume
+	Source      string     `json:",omitempty"` // of a bind
+	Target      string
+	Mode        string            `json:",omitempty"` // as given with -v, for inspect
+	ReadOnly    bool              `json:",omitempty"`
+	Propagation mount.Propagation `json:",omitempty"`
+	NoCopy      bool              `json:",omitempty"` // of a volume: stays empty
+	Create      bool              `json:",omitempty"` // of a bind: the source is made when missing, as -v does
+	Anonymous   bool              `json:",omitempty"` // of a volume: made for this container
+	Options     []string          `json:",omitempty"` // of a tmpfs
+}
+
+// phase is where a container is in its life. On disk and in memory it is the
+// same but for what a crash interrupted.
+type phase string
+
+const (
+	phaseCreated  phase = "created"
+	phaseStarting phase = "starting"
+	phaseRunning  phase = "running"
+	phasePaused   phase = "paused"
+	phaseExited   phase = "exited"
+	phaseRemoving phase = "removing"
+	phaseDead     phase = "dead" // its removal failed
+)
+
+// active says whether a kernel is, or may be, running the workload.
+func (p phase) active() bool { return p == phaseRunning || p == phasePaused }
+
+// status is what a container is doing: state.json.
+type status struct {
+	Phase      phase
+	PID        int                 `json:",omitempty"` // on the agent's kernel
+	ExitCode   int                 `json:",omitempty"`
+	OOMKilled  bool                `json:",omitempty"`
+	Error      string              `json:",omitempty"` // why the last start failed or the kernel ended
+	StartedAt  time.Time           `json:",omitzero"`
+	FinishedAt time.Time           `json:",omitzero"`
+	Attachment *network.Attachment `json:",omitempty"` // while it has a place in the network
+	// Borrowed says that a kernel was placed for the files of a stopped
+	// container. A daemon that finds it on disk takes that kernel away.
+	Borrowed bool `json:",omitempty"`
+}
+
+// idle is the phase of a container that has ended or never ran.
+func (s *status) idle() phase {
+	if s.StartedAt.IsZero() {
+		return phaseCreated
+	}
+	return phaseExited
+}

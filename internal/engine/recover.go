@@ -1,0 +1,229 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/moby/moby/api/types/mount"
+
+	"github.com/abode-run/abode/internal/agent"
+	"github.com/abode-run/abode/internal/kernel"
+	"github.com/abode-run/abode/internal/network"
+	"github.com/abode-run/abode/internal/state"
+)
+
+// recoverTimeout bounds how long one container's kernel is looked for.
+const recoverTimeout = 30 * time.Second
+
+// recover reads all containers and makes true what an earlier daemon left:
+// running ones are adopted, ended ones recorded, half-made ones removed,
+// half-removed ones finished.
+func (e *Engine) recover(ctx context.Context) error {
+	found, err := e.readContainers()
+	if err != nil {
+		return err
+	}
+	// The network first: it keeps the places of those that may run, and the
+	// others need theirs taken away before anything is attached.
+	var live []network.Request
+	for _, c := range found {
+		if c.st.Attachment == nil || !(c.st.Phase.active() || c.st.Phase == phaseStarting) {
+			continue
+		}
+		req, err := c.rec.networkRequest()
+		if err != nil {
+			return err
+		}
+		live = append(live, req)
+	}
+	if err := e.network.Recover(ctx, live); err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	limit := make(chan struct{}, 8)
+	for _, c := range found {
+		wg.Go(func() {
+			limit <- struct{}{}
+			defer func() { <-limit }()
+			c.recover(ctx)
+		})
+	}
+	wg.Wait()
+	return nil
+}
+
+// readContainers reads what is on disk and removes what is no container.
+func (e *Engine) readContainers() ([]*Container, error) {
+	entries, err := os.ReadDir(e.dirs.Containers())
+	if err != nil {
+		return nil, fmt.Errorf("cannot list containers: %w", err)
+	}
+	var list []*Container
+	for _, entry := range entries {
+		name := entry.Name()
+		if state.IsRemoved(name) {
+			if err := os.RemoveAll(filepath.Join(e.dirs.Containers(), name)); err != nil {
+				e.log.Warn("what is left of a removed container cannot be removed", "directory", name, "error", err)
+			}
+			continue
+		}
+		if !state.IsID(name) {
+			continue
+		}
+		c := &Container{e: e, id: name, dir: e.dirs.Container(name), op: newOpLock(), rec: &record{}, execs: map[string]*execution{}}
+		rerr := state.ReadJSON(c.dir.Config(), c.rec)
+		serr := state.ReadJSON(c.dir.State(), &c.st)
+		switch {
+		case errors.Is(serr, os.ErrNotExist): // its creation was cut short
+			e.log.Info("removing a container that was not created completely", "container", name)
+			e.discard(c)
+			continue
+		case rerr != nil || serr != nil:
+			return nil, fmt.Errorf("cannot read container %s: %w; restore the file, or move its directory away", shortID(name), errors.Join(rerr, serr))
+		case c.rec.ID != name || c.rec.Config == nil || c.rec.Host == nil:
+			return nil, fmt.Errorf("cannot read container %s: %s is not its configuration; restore the file, or move its directory away", shortID(name), c.dir.Config())
+		}
+		e.containers.adopt(c)
+		list = append(list, c)
+	}
+	return list, nil
+}
+
+// discard removes a container that never was one.
+func (e *Engine) discard(c *Container) {
+	for _, m := range c.rec.Mounts {
+		if m.Type == mount.TypeVolume && m.Anonymous {
+			_ = e.volumes.Remove(m.Name, nil) // it may not have been made yet
+		}
+	}
+	if err := os.RemoveAll(string(c.dir)); err != nil {
+		e.log.Warn("a container that was not created completely cannot be removed", "container", c.id, "error", err)
+	}
+}
+
+// recover makes one container's state true. Its errors are logged: one that
+// cannot be helped does not keep the others from running on.
+func (c *Container) recover(ctx context.Context) {
+	rec, st := c.snapshot()
+	switch {
+	case st.Phase == phaseRemoving:
+		if err := c.erase(rec, rec.Host.AutoRemove); err != nil {
+			c.e.log.Warn("a container that was being removed leaves files", "container", c.id, "error", err)
+		}
+		return
+	case st.Phase.active(), st.Phase == phaseStarting, st.Borrowed:
+	default:
+		return
+	}
+	k, err := c.recoverKernel(ctx, rec, &st)
+	if err != nil {
+		if !errors.Is(err, kernel.ErrGone) {
+			c.e.log.Warn("a container's kernel cannot be found again", "container", c.id, "error", err)
+		}
+		c.lost(nil)
+		return
+	}
+	seen, ok := c.askAgent(ctx, k)
+	switch {
+	case !ok || seen.State == agent.StateCreated || st.Borrowed && !st.Phase.active():
+		c.lost(k)
+	default: // running, paused or ended meanwhile: waiting tells
+		c.adopt(k, seen)
+	}
+}
+
+func (c *Container) recoverKernel(ctx context.Context, rec *record, st *status) (kernel.Kernel, error) {
+	wall, err := c.e.wall(rec)
+	if err != nil {
+		return nil, err
+	}
+	p, err := c.placement(ctx, rec, st.Attachment, false)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, recoverTimeout)
+	defer cancel()
+	return wall.Recover(ctx, p)
+}
+
+// askAgent returns what the agent of k knows of the container.
+func (c *Container) askAgent(ctx context.Context, k kernel.Kernel) (agent.Container, bool) {
+	ctx, cancel := context.WithTimeout(ctx, recoverTimeout)
+	defer cancel()
+	var list agent.ListResponse
+	if err := k.Agent().Call(ctx, agent.MethodList, agent.Empty{}, &list); err != nil {
+		c.e.log.Warn("the agent of a container does not answer", "container", c.id, "error", err)
+		return agent.Container{}, false
+	}
+	for _, seen := range list.Containers {
+		if seen.ID == c.id {
+			return seen, true
+		}
+	}
+	return agent.Container{}, false
+}
+
+// adopt goes on with a container that has run under an earlier daemon.
+func (c *Container) adopt(k kernel.Kernel, seen agent.Container) {
+	c.mu.Lock()
+	c.kernel = k
+	c.ended = make(chan struct{})
+	c.mu.Unlock()
+	err := c.setStatus(func(st *status) {
+		if st.StartedAt.IsZero() || st.Phase == phaseStarting {
+			st.StartedAt = seen.StartedAt.UTC()
+		}
+		st.Phase, st.PID, st.Borrowed = phaseRunning, seen.PID, false
+		if seen.State == agent.StatePaused {
+			st.Phase = phasePaused
+		}
+	})
+	if err != nil {
+		c.e.log.Error("an adopted container is not recorded", "container", c.id, "error", err)
+	}
+	c.e.watch.Go(func() { c.watchEnd(k) })
+}
+
+// lost ends a container whose workload is not there any more, or never was
+// started. k is the kernel that is to be given back, or nil.
+func (c *Container) lost(k kernel.Kernel) {
+	rec, st := c.snapshot()
+	if st.Phase.active() {
+		c.mu.Lock()
+		c.ended = make(chan struct{})
+		c.mu.Unlock()
+		if k == nil {
+			k = goneKernel{}
+		}
+		c.finish(k, agent.Exit{Code: exitKilled, At: time.Now()}, "the container ended while no daemon was running, with its agent or with the machine")
+		return
+	}
+	if k != nil {
+		c.giveBack(k)
+	} else {
+		c.giveBack(goneKernel{})
+	}
+	if err := c.setStatus(func(st *status) {
+		st.Phase, st.PID, st.Attachment, st.Borrowed = st.idle(), 0, nil, false
+	}); err != nil {
+		c.e.log.Error("a container's state is not recorded", "container", c.id, "error", err)
+	}
+	if st.Phase == phaseStarting && rec.Host.AutoRemove {
+		if err := c.remove(context.WithoutCancel(c.e.ctx), RemoveOptions{Volumes: true}); err != nil {
+			c.e.log.Warn("a container that did not start cannot be removed", "container", c.id, "error", err)
+		}
+	}
+}
+
+// goneKernel stands for one that is no more.
+type goneKernel struct{ kernel.Kernel }
+
+var goneDone = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+func (goneKernel) Done() <-chan struct{}         { return goneDone }
+func (goneKernel) Release(context.Context) error { return nil }

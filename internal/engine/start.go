@@ -1,0 +1,214 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/moby/moby/api/types/events"
+
+	"github.com/abode-run/abode/internal/agent"
+	"github.com/abode-run/abode/internal/cleanup"
+	"github.com/abode-run/abode/internal/kernel"
+	"github.com/abode-run/abode/internal/logs"
+	"github.com/abode-run/abode/internal/network"
+)
+
+// cleanTimeout bounds each step that takes away what a failed start has made.
+const cleanTimeout = 20 * time.Second
+
+// errStopped is the cause by which a stop ends a start.
+var errStopped = conflict("the container was stopped while it started")
+
+// Start starts a container and returns when its program runs. A failure, also
+// that of a context that ends, leaves nothing but what Inspect says of it.
+// Starting one that runs is errdefs.ErrNotModified.
+func (e *Engine) Start(ctx context.Context, name string) error {
+	c, err := e.containers.find(name)
+	if err != nil {
+		return err
+	}
+	return c.start(ctx)
+}
+
+func (c *Container) start(ctx context.Context) error {
+	if err := c.op.lock(ctx); err != nil {
+		return err
+	}
+	rec, st := c.snapshot()
+	switch st.Phase {
+	case phaseRunning:
+		c.op.unlock()
+		return errNotModified
+	case phasePaused:
+		c.op.unlock()
+		return conflict("cannot start a paused container, try unpause instead")
+	case phaseRemoving, phaseDead:
+		c.op.unlock()
+		return conflict("container is marked for removal and cannot be started")
+	}
+	ctx, abort := context.WithCancelCause(ctx)
+	defer abort(nil)
+	c.mu.Lock()
+	c.abort = abort
+	c.manualStop = false
+	c.mu.Unlock()
+	err := c.bringUp(ctx, rec)
+	c.mu.Lock()
+	c.abort, c.ready = nil, nil
+	c.mu.Unlock()
+	if err == nil {
+		c.op.unlock()
+		c.event(events.ActionStart, nil)
+		return nil
+	}
+	code, err := startFailure(err, 128)
+	if cause := context.Cause(ctx); cause != nil && ctx.Err() != nil {
+		err = fmt.Errorf("cannot start container: %w", cause)
+	}
+	c.failed(code, err)
+	c.op.unlock()
+	if rec.Host.AutoRemove {
+		if rerr := c.remove(context.WithoutCancel(ctx), RemoveOptions{Force: true, Volumes: true}); rerr != nil {
+			c.e.log.Warn("a container that did not start cannot be removed", "container", c.id, "error", rerr)
+		}
+	}
+	return err
+}
+
+// bringUp does it, or leaves nothing. The caller holds op.
+func (c *Container) bringUp(ctx context.Context, rec *record) error {
+	var cu cleanup.Stack
+	defer cu.Clean()
+	wall, err := c.e.wall(rec)
+	if err != nil {
+		return err
+	}
+	if err := c.prepareSources(rec); err != nil {
+		return err
+	}
+	if err := logs.Repair(c.dir.Log(), 0o600); err != nil {
+		return err
+	}
+	att, err := c.attachNetwork(ctx, rec, &cu)
+	if err != nil {
+		return err
+	}
+	// From here on a crash may leave a kernel, which the next daemon looks for
+	// in this phase.
+	if err := c.setStatus(func(st *status) { st.Phase, st.Attachment = phaseStarting, att }); err != nil {
+		return err
+	}
+	k, err := c.place(ctx, wall, rec, att, &cu)
+	if err != nil {
+		return err
+	}
+	clean := func(what string, f func(context.Context) error) {
+		cu.Add(func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
+			defer cancel()
+			if err := f(ctx); err != nil {
+				c.e.log.Warn("a failed start leaves something", "what", what, "container", c.id, "error", err)
+			}
+		})
+	}
+	clean("container at its agent", func(ctx context.Context) error {
+		return k.Agent().Call(ctx, agent.MethodDelete, agent.IDRequest{ID: c.id}, nil)
+	})
+	if err := c.create(ctx, k, rec, att); err != nil {
+		return err
+	}
+	c.attachPending(ctx, k)
+	var proc agent.ProcessResponse
+	if err := k.Agent().Call(ctx, agent.MethodStart, agent.ProcessRequest{ID: c.id}, &proc); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	c.mu.Lock()
+	c.kernel = k
+	c.ended = make(chan struct{})
+	c.mu.Unlock()
+	cu.Release()
+	err = c.setStatus(func(st *status) {
+		*st = status{Phase: phaseRunning, PID: proc.PID, StartedAt: time.Now().UTC(), FinishedAt: st.FinishedAt, Attachment: att}
+	})
+	if err != nil {
+		// It runs. A daemon that finds the older phase asks the agent.
+		c.e.log.Error("a running container is not recorded as such", "container", c.id, "error", err)
+	}
+	c.e.watch.Go(func() { c.watchEnd(k) })
+	return nil
+}
+
+// attachNetwork gives the container its place in the network, if it has one.
+func (c *Container) attachNetwork(ctx context.Context, rec *record, cu *cleanup.Stack) (*network.Attachment, error) {
+	if networkName(rec.Config, rec.Host) != "bridge" {
+		return nil, nil
+	}
+	req, err := rec.networkRequest()
+	if err != nil {
+		return nil, err
+	}
+	att, err := c.e.network.Attach(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	cu.Add(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
+		defer cancel()
+		if err := c.e.network.Detach(ctx, c.id); err != nil {
+			c.e.log.Warn("a failed start leaves something", "what", "network", "container", c.id, "error", err)
+		}
+	})
+	return &att, nil
+}
+
+// place gets the kernel.
+func (c *Container) place(ctx context.Context, wall kernel.Provider, rec *record, att *network.Attachment, cu *cleanup.Stack) (kernel.Kernel, error) {
+	p, err := c.placement(ctx, rec, att, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(p.RunDir, 0o711); err != nil {
+		return nil, fmt.Errorf("cannot make the container's run directory: %w", err)
+	}
+	cu.Add(func() { os.RemoveAll(p.RunDir) })
+	k, err := wall.Place(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	cu.Add(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
+		defer cancel()
+		if err := k.Release(ctx); err != nil {
+			c.e.log.Warn("a failed start leaves something", "what", "kernel", "container", c.id, "error", err)
+		}
+	})
+	return k, nil
+}
+
+// failed records a start that came to nothing.
+func (c *Container) failed(code int, why error) {
+	text := why.Error()
+	if errors.Is(why, context.Canceled) {
+		text = "the start was cancelled"
+	}
+	err := c.setStatus(func(st *status) {
+		st.Phase, st.Attachment, st.PID = st.idle(), nil, 0
+		st.ExitCode, st.Error = code, text
+	})
+	if err != nil {
+		c.e.log.Error("a failed start is not recorded", "container", c.id, "error", err)
+	}
+	c.mu.Lock()
+	pending := c.pending
+	c.pending = nil
+	c.mu.Unlock()
+	for _, s := range pending {
+		s.fail(nil)
+	}
+}

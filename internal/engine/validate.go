@@ -1,0 +1,203 @@
+package engine
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+
+	"github.com/moby/moby/api/types/container"
+
+	"github.com/abode-run/abode/internal/kernel"
+)
+
+// hostnameRE is what Docker takes as a host name.
+var hostnameRE = regexp.MustCompile(`^([a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-_.]*[a-zA-Z0-9])$`)
+
+// checkConfig validates what a container is to run, after the merge.
+func checkConfig(c *container.Config) error {
+	if c.WorkingDir != "" && !path.IsAbs(c.WorkingDir) {
+		return invalid("the working directory '%s' is invalid, it needs to be an absolute path", c.WorkingDir)
+	}
+	for _, e := range c.Env {
+		if e == "" || strings.HasPrefix(e, "=") {
+			return invalid("invalid environment variable: %s", e)
+		}
+		if strings.ContainsRune(e, 0) {
+			return invalid("invalid environment variable: %q", e)
+		}
+	}
+	for _, arg := range append(append([]string{}, c.Entrypoint...), c.Cmd...) {
+		if strings.ContainsRune(arg, 0) {
+			return invalid("invalid argument: %q", arg)
+		}
+	}
+	if len(c.Hostname) > 63 {
+		return invalid("invalid hostname: %s: it may have 63 characters at most", c.Hostname)
+	}
+	if c.Hostname != "" && !hostnameRE.MatchString(c.Hostname) {
+		return invalid("invalid hostname format: %s", c.Hostname)
+	}
+	if c.Domainname != "" && !hostnameRE.MatchString(c.Domainname) {
+		return invalid("invalid domain name format: %s", c.Domainname)
+	}
+	if c.StopSignal != "" {
+		if _, err := parseSignal(c.StopSignal); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkHost validates HostConfig against what an isolation can do, fills in
+// defaults and returns warnings. What this version does not do is refused.
+func checkHost(c *container.Config, h *container.HostConfig, can kernel.Capabilities, wall kernel.Isolation) ([]string, error) {
+	checks := []func() error{
+		func() error { return checkUnsupported(h) },
+		func() error { return checkModes(c, h, can, wall) },
+		func() error { return checkDevices(h, can, wall) },
+		func() error { return checkSecurity(h) },
+		func() error { return checkSysctls(h) },
+		func() error { return checkHosts(h) },
+		func() error { return checkPorts(h) },
+	}
+	for _, check := range checks {
+		if err := check(); err != nil {
+			return nil, err
+		}
+	}
+	var warnings []string
+	if n := networkName(c, h); n != "bridge" && (len(h.PortBindings) > 0 || h.PublishAllPorts) {
+		warnings = append(warnings, fmt.Sprintf("Published ports are discarded when using %s network mode", n))
+	}
+	more, err := checkResources(&h.Resources, wall)
+	if err != nil {
+		return nil, err
+	}
+	if h.ShmSize < 0 {
+		return nil, invalid("SHM size can not be less than 0")
+	}
+	if h.ShmSize == 0 {
+		h.ShmSize = 64 << 20
+	}
+	if h.OomScoreAdj < -1000 || h.OomScoreAdj > 1000 {
+		return nil, invalid("Invalid value %d, range for oom score adj is [-1000, 1000]", h.OomScoreAdj)
+	}
+	return append(warnings, more...), nil
+}
+
+// checkUnsupported refuses what is Docker's and not Abode's, or not yet.
+func checkUnsupported(h *container.HostConfig) error {
+	if err := container.ValidateRestartPolicy(h.RestartPolicy); err != nil {
+		return invalid("%s", err)
+	}
+	if !h.RestartPolicy.IsNone() {
+		if h.AutoRemove {
+			return invalid("can't create 'AutoRemove' container with restart policy")
+		}
+		return later("restart policy %q", h.RestartPolicy.Name)
+	}
+	r := &h.Resources
+	for _, u := range []struct {
+		set  bool
+		what string
+	}{
+		{h.Privileged, "--privileged (add what is needed with --cap-add, --device or --security-opt, or use --isolation vm)"},
+		{len(h.Links) > 0, "--link (containers of the network reach each other by name)"},
+		{h.Cgroup != "", "joining another container's cgroup"},
+		{r.CgroupParent != "", "--cgroup-parent"},
+		{len(h.StorageOpt) > 0, "--storage-opt"},
+		{h.VolumeDriver != "" && h.VolumeDriver != "local", "volume driver " + h.VolumeDriver},
+		{h.Runtime != "" && h.Runtime != "abode", "runtime " + h.Runtime + " (choose with --isolation)"},
+		{h.Umask != nil, "an initial umask"},
+		{h.UTSMode.IsHost(), "--uts host"},
+		{r.BlkioWeight != 0 || len(r.BlkioWeightDevice) > 0, "--blkio-weight"},
+		{len(r.BlkioDeviceReadBps)+len(r.BlkioDeviceWriteBps)+len(r.BlkioDeviceReadIOps)+len(r.BlkioDeviceWriteIOps) > 0, "throttling of block devices"},
+		{r.CPURealtimePeriod != 0 || r.CPURealtimeRuntime != 0, "real-time scheduling by cgroup"},
+		{len(r.DeviceCgroupRules) > 0, "--device-cgroup-rule"},
+		{len(r.DeviceRequests) > 0, "--gpus and other device requests"},
+		{r.MemorySwappiness != nil && *r.MemorySwappiness != -1, "--memory-swappiness"},
+		{r.OomKillDisable != nil && *r.OomKillDisable, "--oom-kill-disable"},
+		{r.CPUCount != 0 || r.CPUPercent != 0 || r.IOMaximumIOps != 0 || r.IOMaximumBandwidth != 0, "a limit of Windows containers"},
+	} {
+		if u.set {
+			return later("%s", u.what)
+		}
+	}
+	switch h.LogConfig.Type {
+	case "", "json-file", "local", "none":
+	default:
+		return invalid("logger: no log driver named '%s' is registered", h.LogConfig.Type)
+	}
+	if len(h.LogConfig.Config) > 0 {
+		return later("--log-opt")
+	}
+	return nil
+}
+
+// checkModes validates which of the host's namespaces are shared.
+func checkModes(c *container.Config, h *container.HostConfig, can kernel.Capabilities, wall kernel.Isolation) error {
+	refuse := func(option string) error {
+		return invalid("cannot use %s with isolation %q: the container has a kernel of its own, and nothing of the host's to share; use --isolation container", option, wall)
+	}
+	switch n := h.NetworkMode; {
+	case n == "" || n.IsDefault() || n == "bridge" || n.IsNone():
+	case n == "host":
+		if !can.HostNetwork {
+			return refuse("--network host")
+		}
+		if c.Hostname != "" {
+			break // Docker takes it too: the host name is of another namespace
+		}
+	case n.IsContainer():
+		return later("--network container:NAME")
+	default:
+		return notFound("network %s not found", n)
+	}
+	switch p := h.PidMode; {
+	case p == "":
+	case p.IsHost():
+		if !can.HostPID {
+			return refuse("--pid host")
+		}
+	case p.IsContainer():
+		return later("--pid container:NAME")
+	default:
+		return invalid("invalid PID mode: %s", p)
+	}
+	switch i := h.IpcMode; {
+	case i.IsEmpty() || i.IsPrivate() || i.IsShareable() || i.IsNone():
+	case i.IsHost():
+		if !can.HostPID {
+			return refuse("--ipc host")
+		}
+	case i.IsContainer():
+		return later("--ipc container:NAME")
+	default:
+		return invalid("invalid IPC mode: %s", i)
+	}
+	if !h.UTSMode.Valid() {
+		return invalid("invalid UTS mode: %s", h.UTSMode)
+	}
+	if !h.UsernsMode.Valid() {
+		return invalid("invalid userns mode: %s", h.UsernsMode)
+	}
+	switch {
+	case !h.CgroupnsMode.Valid():
+		return invalid("invalid cgroup namespace mode: %s", h.CgroupnsMode)
+	case h.CgroupnsMode.IsHost() && !can.HostPID:
+		return refuse("--cgroupns host")
+	}
+	return nil
+}
+
+// networkName is the network that a container is in: bridge, host or none.
+func networkName(c *container.Config, h *container.HostConfig) string {
+	switch {
+	case h.NetworkMode.IsNone() || c.NetworkDisabled:
+		return "none"
+	case h.NetworkMode == "host":
+		return "host"
+	}
+	return "bridge"
+}

@@ -1,0 +1,196 @@
+package engine
+
+import (
+	"net/netip"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
+
+	"github.com/abode-run/abode/internal/kernel"
+)
+
+func checkDevices(h *container.HostConfig, can kernel.Capabilities, wall kernel.Isolation) error {
+	if len(h.Devices) > 0 && !can.HostDevices {
+		return invalid("cannot use --device with isolation %q: the host's devices are not the container's kernel's; use --isolation container", wall)
+	}
+	for _, d := range h.Devices {
+		if !path.IsAbs(d.PathOnHost) || (d.PathInContainer != "" && !path.IsAbs(d.PathInContainer)) {
+			return invalid("invalid device %s: paths must be absolute", d.PathOnHost)
+		}
+		if strings.Trim(d.CgroupPermissions, "rwm") != "" {
+			return invalid("invalid device mode: %s", d.CgroupPermissions)
+		}
+	}
+	return nil
+}
+
+// security is what HostConfig.SecurityOpt says.
+type security struct {
+	NoNewPrivileges bool
+	Unconfined      bool   // no seccomp
+	Profile         string // of seccomp, JSON; empty: the default
+}
+
+// parseSecurity reads the options as Docker's daemon gets them: the client has
+// put a profile's text in the place of its file's name.
+func parseSecurity(opts []string) (security, error) {
+	var s security
+	for _, opt := range opts {
+		if opt == "no-new-privileges" {
+			s.NoNewPrivileges = true
+			continue
+		}
+		key, value, ok := strings.Cut(opt, "=")
+		if !ok {
+			key, value, ok = strings.Cut(opt, ":")
+		}
+		if !ok {
+			return s, invalid("invalid --security-opt 1: %q", opt)
+		}
+		switch key {
+		case "no-new-privileges":
+			on, err := strconv.ParseBool(value)
+			if err != nil {
+				return s, invalid("invalid --security-opt 2: %q", opt)
+			}
+			s.NoNewPrivileges = on
+		case "seccomp":
+			switch value {
+			case "unconfined":
+				s.Unconfined, s.Profile = true, ""
+			case "builtin":
+				s.Unconfined, s.Profile = false, ""
+			default:
+				s.Unconfined, s.Profile = false, value
+			}
+		case "apparmor":
+			if value != "unconfined" {
+				return s, later("AppArmor profile %s", value)
+			}
+		case "label":
+			if value != "disable" {
+				return s, later("SELinux label %s", value)
+			}
+		default:
+			return s, invalid("invalid --security-opt 2: %q", opt)
+		}
+	}
+	return s, nil
+}
+
+func checkSecurity(h *container.HostConfig) error {
+	s, err := parseSecurity(h.SecurityOpt)
+	if err != nil {
+		return err
+	}
+	caps, err := capabilities(h.CapAdd, h.CapDrop)
+	if err != nil {
+		return err
+	}
+	if _, err := seccompProgram(s, caps); err != nil {
+		return invalid("%v", err)
+	}
+	return nil
+}
+
+// checkSysctls takes those alone that belong to a namespace of the container.
+func checkSysctls(h *container.HostConfig) error {
+	for name := range h.Sysctls {
+		dotted := strings.ReplaceAll(name, "/", ".")
+		ok := false
+		switch {
+		case strings.Contains(dotted, ".."):
+		case strings.HasPrefix(dotted, "net."):
+			if h.NetworkMode == "host" {
+				return invalid("sysctl %q not allowed in host network namespace", name)
+			}
+			ok = true
+		case strings.HasPrefix(dotted, "fs.mqueue."), strings.HasPrefix(dotted, "kernel.shm"), strings.HasPrefix(dotted, "kernel.msg"), dotted == "kernel.sem":
+			if h.IpcMode.IsHost() {
+				return invalid("sysctl %q not allowed in host ipc namespace", name)
+			}
+			ok = true
+		}
+		if !ok {
+			return invalid("sysctl %q is not in a separate kernel namespace", name)
+		}
+	}
+	return nil
+}
+
+// hostGateway stands for the host's address as containers reach it.
+const hostGateway = "host-gateway"
+
+func checkHosts(h *container.HostConfig) error {
+	for _, e := range h.ExtraHosts {
+		host, addr, ok := cutHost(e)
+		if !ok || host == "" || strings.ContainsAny(host, " \t\n\r#") {
+			return invalid("bad format for add-host: %q", e)
+		}
+		if addr == hostGateway {
+			continue
+		}
+		if _, err := netip.ParseAddr(addr); err != nil {
+			return invalid("invalid IP address in add-host: %q", addr)
+		}
+	}
+	for _, s := range append(append([]string{}, h.DNSSearch...), h.DNSOptions...) {
+		if strings.ContainsAny(s, " \t\n\r#") {
+			return invalid("invalid DNS option or search domain: %q", s)
+		}
+	}
+	return nil
+}
+
+// cutHost splits host:addr or host=addr; the address may be in brackets.
+func cutHost(s string) (host, addr string, ok bool) {
+	if host, addr, ok = strings.Cut(s, "="); !ok {
+		host, addr, ok = strings.Cut(s, ":")
+	}
+	if strings.HasPrefix(addr, "[") && strings.HasSuffix(addr, "]") {
+		addr = addr[1 : len(addr)-1]
+	}
+	return host, addr, ok
+}
+
+func checkPorts(h *container.HostConfig) error {
+	for port, bindings := range h.PortBindings {
+		if !port.IsValid() || port.Num() == 0 {
+			return invalid("invalid port specification: %q", port.String())
+		}
+		if p := port.Proto(); p != network.TCP && p != network.UDP {
+			return later("publishing a port of protocol %s", p)
+		}
+		for _, b := range bindings {
+			r, err := hostPorts(b.HostPort)
+			if err != nil {
+				return err
+			}
+			if r[0] != r[1] {
+				return later("a range of host ports for one container port (%s)", b.HostPort)
+			}
+		}
+	}
+	return nil
+}
+
+// hostPorts reads a host port or a range of which one is to be chosen; empty
+// and 0 mean any.
+func hostPorts(s string) ([2]uint16, error) {
+	if s == "" {
+		return [2]uint16{}, nil
+	}
+	first, last, isRange := strings.Cut(s, "-")
+	if !isRange {
+		last = first
+	}
+	a, err1 := strconv.ParseUint(first, 10, 16)
+	b, err2 := strconv.ParseUint(last, 10, 16)
+	if err1 != nil || err2 != nil || b < a {
+		return [2]uint16{}, invalid("invalid port specification: %q", s)
+	}
+	return [2]uint16{uint16(a), uint16(b)}, nil
+}
