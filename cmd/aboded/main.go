@@ -1,0 +1,50 @@
+// Aboded is the daemon: it owns a root directory, runs the engine on it and
+// serves the API. This program is wiring only.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/abode-run/abode/internal/engine"
+)
+
+func main() {
+	opts, err := parse(os.Args[1:])
+	if errors.Is(err, errHelp) {
+		return
+	}
+	if err == nil {
+		err = run(opts)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "aboded:", err)
+		os.Exit(1)
+	}
+}
+
+func run(o options) error {
+	if os.Geteuid() != 0 {
+		return errors.New("needs root for namespaces, networks and mounts: run it with sudo, or as a service (systemctl start abode)")
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: o.level}))
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	// A client that hangs up, and a closed terminal, are no reason to end.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
+
+	e, err := engine.Open(ctx, o.config(log))
+	if err != nil {
+		return err
+	}
+	err = serve(ctx, e, o, log)
+	log.Info("ending; containers that run go on")
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	return errors.Join(err, e.Close(ctx))
+}
