@@ -216,7 +216,15 @@ func check(t testing.TB, archive []byte, want fmt.Stringer) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	same(t, "in the image", inImage(t, f), want)
+	found := inImage(t, f)
+	same(t, "in the image", found, want)
+	inodes := map[uint64]bool{}
+	for _, s := range found {
+		inodes[s.ino] = true
+	}
+	if info.Files != len(inodes) {
+		t.Errorf("Info says %d files, there are %d", info.Files, len(inodes))
+	}
 	same(t, "through the kernel", onDisk(t, mount(t, image)), want)
 	fsck(t, image)
 }

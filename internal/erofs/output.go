@@ -110,17 +110,18 @@ func (o *output) alloc(n int64) (int64, error) {
 	return at, o.check()
 }
 
-// writeAt writes p to a place that was handed out.
+// writeAt writes p to a place that one call has handed out; that is not partly
+// in the window, for flush moves the window to the end of all places.
 func (o *output) writeAt(p []byte, at int64) error {
-	if before := o.base - at; before > 0 {
-		n := min(before, int64(len(p)))
-		if _, err := o.file.WriteAt(p[:n], at); err != nil {
-			return fmt.Errorf("cannot write the file system: %w", err)
-		}
-		p, at = p[n:], at+n
+	if len(p) == 0 {
+		return nil
 	}
-	if len(p) > 0 {
+	if at >= o.base {
 		copy(o.window[at-o.base:], p)
+		return nil
+	}
+	if _, err := o.file.WriteAt(p, at); err != nil {
+		return fmt.Errorf("cannot write the file system: %w", err)
 	}
 	return nil
 }

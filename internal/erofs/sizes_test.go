@@ -115,6 +115,28 @@ func TestRootSizes(t *testing.T) {
 	fails(t, archive(t, dir(".").attr("user.x", noise(room))), erofs.ErrLimit, "the root directory's extended attributes")
 }
 
+// No file's bytes stand anywhere but in that file: what does not fill a block
+// is followed by zeros, which mmap(2) shows.
+func TestNothingLeaks(t *testing.T) {
+	const mark = "this is a secret"
+	secret := strings.Repeat(mark, 3<<20/len(mark))
+	short := func(name string) entry { // a block of its own, mostly empty
+		return file(name, noise(100)).attr("user.x", noise(3990))
+	}
+	in := archive(t,
+		file("a", "opens a block for ends of files"), file("b", secret[:1600]), short("c"), file("d", secret[:3200]), short("e"),
+		file("f", secret), short("g"), file("h", secret[:4096+80]), dir("i"), file("j", secret+secret), short("k"),
+	)
+	image, _ := convert(t, bytes.NewReader(in), erofs.Options{})
+	got, err := os.ReadFile(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, want := bytes.Count(got, []byte(mark)), bytes.Count(in, []byte(mark)); n > want {
+		t.Errorf("the image has the secret %d times, the archive %d times", n, want)
+	}
+}
+
 // What is empty takes no room, in the image or on the disk.
 func TestHolesTakeNoRoom(t *testing.T) {
 	data := "start" + strings.Repeat("\x00", 100<<20) + "end"
