@@ -53,6 +53,11 @@ func Run(log *slog.Logger, newServer func(Hooks) (Server, error)) error {
 	if err := linkPorts(AgentPort, LogPort, SharePort); err != nil {
 		return err
 	}
+	// A container's init opens it in its own user namespace; everywhere else
+	// everybody may open it too.
+	if err := os.Chmod("/dev/fuse", 0o666); err != nil && !os.IsNotExist(err) {
+		return err
+	}
 	server, err := newServer(Hooks{
 		Wake:     func(_ context.Context, req agent.WakeRequest) error { return wake(req) },
 		Shutdown: func(context.Context) error { return shutdown(log) },

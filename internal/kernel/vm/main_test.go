@@ -18,7 +18,8 @@ import (
 var fixture struct {
 	once  sync.Once
 	root  string
-	agent string
+	agent string // internal/testagent
+	real  string // cmd/abode-agent
 	err   error
 }
 
@@ -37,11 +38,13 @@ func setUp() error {
 	if fixture.root, err = os.MkdirTemp("", "abode-vm-test-"); err != nil {
 		return err
 	}
-	fixture.agent = filepath.Join(fixture.root, "agent")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", fixture.agent, "./internal/testagent")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("cannot build the agent: %w: %s", err, out)
+	fixture.agent, fixture.real = filepath.Join(fixture.root, "testagent"), filepath.Join(fixture.root, "abode-agent")
+	for program, pkg := range map[string]string{fixture.agent: "./internal/testagent", fixture.real: "../../../cmd/abode-agent"} {
+		build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, pkg)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			return fmt.Errorf("cannot build the agent: %w: %s", err, out)
+		}
 	}
 	p, err := New(Config{Root: fixture.root, AgentBinary: fixture.agent})
 	if err != nil {
@@ -62,8 +65,11 @@ func setUp() error {
 	return err
 }
 
-// provider returns a new provider on the shared root, as after a daemon's start.
-func provider(t testing.TB) *Provider {
+// provider returns a new provider on the shared root, as after a daemon's
+// start, whose guests run the tests' own agent.
+func provider(t testing.TB) *Provider { return providerOf(t, &fixture.agent) }
+
+func providerOf(t testing.TB, agent *string) *Provider {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("guests need root")
@@ -75,7 +81,7 @@ func provider(t testing.TB) *Provider {
 	if fixture.err != nil {
 		t.Fatal(fixture.err)
 	}
-	p, err := New(Config{Root: fixture.root, AgentBinary: fixture.agent, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	p, err := New(Config{Root: fixture.root, AgentBinary: *agent, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		t.Fatal(err)
 	}
