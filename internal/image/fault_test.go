@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,8 +15,6 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // A faulty is a proxy before a registry that spoils some answers.
@@ -27,10 +24,19 @@ type faulty struct {
 
 	mu     sync.Mutex
 	ranges []string // Range headers of requests for blobs
-	// fault spoils the body of an answer to GET; nil passes it on. n counts the
-	// requests for that path from 1.
-	fault func(path string, n int, w http.ResponseWriter, body []byte) bool
-	seen  map[string]int
+	fault  fault
+	seen   map[string]int
+}
+
+// A fault spoils the body of an answer to GET and returns true, or passes it
+// on. n counts the requests for that path from 1.
+type fault func(path string, n int, w http.ResponseWriter, body []byte) bool
+
+// spoil sets the fault; nil is none.
+func (p *faulty) spoil(f fault) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fault = f
 }
 
 func newFaulty(t testing.TB, registry string) *faulty {
@@ -123,12 +129,12 @@ func TestPullResumesWithin(t *testing.T) {
 	addr := startRegistry(t, false)
 	big := oneLayer(t, addr, "f:1")
 	p := newFaulty(t, addr)
-	p.fault = func(path string, n int, w http.ResponseWriter, body []byte) bool {
+	p.spoil(func(path string, n int, w http.ResponseWriter, body []byte) bool {
 		if strings.HasSuffix(path, big) && n < 8 {
 			return cut(w, body, 300<<10)
 		}
 		return false
-	}
+	})
 	s := newStore(t)
 	if _, err := s.Pull(context.Background(), p.addr()+"/f:1", "", nil, nil); err != nil {
 		t.Fatal(err)
@@ -151,23 +157,23 @@ func TestPullResumesLater(t *testing.T) {
 	addr := startRegistry(t, false)
 	big := oneLayer(t, addr, "f:1")
 	p := newFaulty(t, addr)
-	broken := true
-	p.fault = func(path string, n int, w http.ResponseWriter, body []byte) bool {
-		if strings.HasSuffix(path, big) && broken {
+	p.spoil(func(path string, n int, w http.ResponseWriter, body []byte) bool {
+		if strings.HasSuffix(path, big) {
 			if n == 1 {
 				return cut(w, body, 1<<20)
 			}
 			return cut(w, body, 0)
 		}
 		return false
-	}
+	})
 	dir := t.TempDir()
 	s := openStore(t, dir)
 	_, err := s.Pull(context.Background(), p.addr()+"/f:1", "", nil, nil)
 	wantErr(t, err, errdefs.ErrUnavailable)
 	s.Close()
+	p.spoil(nil)
 	p.mu.Lock()
-	broken, p.ranges = false, nil
+	p.ranges = nil
 	p.mu.Unlock()
 
 	s = openStore(t, dir)
@@ -190,14 +196,14 @@ func TestPullVerifies(t *testing.T) {
 	big := oneLayer(t, addr, "f:1")
 	for _, part := range []string{big, "/manifests/", "/blobs/"} {
 		p := newFaulty(t, addr)
-		p.fault = func(path string, n int, w http.ResponseWriter, body []byte) bool {
+		p.spoil(func(path string, n int, w http.ResponseWriter, body []byte) bool {
 			if strings.Contains(path, part) {
 				body[len(body)/2] ^= 1
 				w.Write(body)
 				return true
 			}
 			return false
-		}
+		})
 		s := newStore(t)
 		_, err := s.Pull(context.Background(), p.addr()+"/f:1", "", nil, nil)
 		wantErr(t, err, errdefs.ErrDataLoss, "cannot pull")
@@ -214,19 +220,17 @@ func TestPullRepairs(t *testing.T) {
 	addr := startRegistry(t, false)
 	big := oneLayer(t, addr, "f:1")
 	p := newFaulty(t, addr)
-	p.fault = func(path string, n int, w http.ResponseWriter, body []byte) bool {
+	p.spoil(func(path string, n int, w http.ResponseWriter, body []byte) bool {
 		if strings.HasSuffix(path, big) && n == 1 {
 			body[0] ^= 1
 			return cut(w, body, 1<<20)
 		}
 		return strings.HasSuffix(path, big) && cut(w, body, 0)
-	}
+	})
 	s := newStore(t)
 	_, err := s.Pull(context.Background(), p.addr()+"/f:1", "", nil, nil)
 	wantErr(t, err, errdefs.ErrUnavailable)
-	p.mu.Lock()
-	p.fault = nil
-	p.mu.Unlock()
+	p.spoil(nil)
 	if _, err := s.Pull(context.Background(), p.addr()+"/f:1", "", nil, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -240,139 +244,17 @@ func TestPullStalls(t *testing.T) {
 	p := newFaulty(t, addr)
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
-	p.fault = func(path string, n int, w http.ResponseWriter, body []byte) bool {
+	p.spoil(func(path string, n int, w http.ResponseWriter, body []byte) bool {
 		if strings.HasSuffix(path, big) && n == 1 {
 			w.Write(body[:1000])
 			<-release
 			return true
 		}
 		return false
-	}
+	})
 	s := newStore(t)
 	s.stall = 200 * time.Millisecond
 	if _, err := s.Pull(context.Background(), p.addr()+"/f:1", "", nil, nil); err != nil {
 		t.Fatal(err)
 	}
 }
-
-// TestPullCancelled ends a pull by its context; its parts stay until pruned.
-func TestPullCancelled(t *testing.T) {
-	t.Parallel()
-	addr := startRegistry(t, false)
-	big := oneLayer(t, addr, "f:1")
-	p := newFaulty(t, addr)
-	ctx, cancel := context.WithCancel(context.Background())
-	release := make(chan struct{})
-	t.Cleanup(func() { close(release) })
-	p.fault = func(path string, n int, w http.ResponseWriter, body []byte) bool {
-		if strings.HasSuffix(path, big) {
-			w.Write(body[:1<<20])
-			cancel()
-			<-release
-			return true
-		}
-		return false
-	}
-	s := newStore(t)
-	_, err := s.Pull(ctx, p.addr()+"/f:1", "", nil, nil)
-	if !errors.Is(err, context.Canceled) {
-		t.Fatal(err)
-	}
-	if _, n, err := s.Prune(context.Background(), false, nobody, nil); err != nil || n == 0 {
-		t.Errorf("pruned %d bytes, %v", n, err)
-	}
-	s.empty(t)
-}
-
-// TestPullKilled kills a process in the middle of a pull.
-func TestPullKilled(t *testing.T) {
-	if dir := os.Getenv("IMAGE_TEST_PULL_DIR"); dir != "" {
-		s := openStore(t, dir)
-		s.Pull(context.Background(), os.Getenv("IMAGE_TEST_PULL_REF"), "", nil, nil)
-		return
-	}
-	t.Parallel()
-	addr := startRegistry(t, false)
-	big := oneLayer(t, addr, "f:1")
-	p := newFaulty(t, addr)
-	stuck := make(chan struct{})
-	release := make(chan struct{})
-	t.Cleanup(func() { close(release) })
-	p.fault = func(path string, n int, w http.ResponseWriter, body []byte) bool {
-		if strings.HasSuffix(path, big) && n == 1 {
-			w.Write(body[:1<<20])
-			close(stuck)
-			<-release
-			return true
-		}
-		return false
-	}
-	dir := t.TempDir()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestPullKilled$")
-	cmd.Env = append(os.Environ(), "IMAGE_TEST_PULL_DIR="+dir, "IMAGE_TEST_PULL_REF="+p.addr()+"/f:1")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer cmd.Wait()
-	defer cmd.Process.Kill()
-	<-stuck
-	ingest := filepath.Join(dir, "image/content/ingest/*/data")
-	for range 400 { // until the bytes have arrived
-		found, _ := filepath.Glob(ingest)
-		if len(found) == 1 {
-			if fi, err := os.Stat(found[0]); err == nil && fi.Size() > 0 {
-				break
-			}
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	cmd.Process.Kill()
-	cmd.Wait()
-
-	s := openStore(t, dir)
-	if list, err := s.List(context.Background()); err != nil || len(list) != 0 {
-		t.Errorf("after the kill there are %d images, %v", len(list), err)
-	}
-	p.mu.Lock()
-	p.ranges = nil
-	p.mu.Unlock()
-	img, err := s.Pull(context.Background(), p.addr()+"/f:1", "", nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(p.ranges) == 0 || p.ranges[len(p.ranges)-1] == "" {
-		t.Errorf("the download was not resumed: ranges %q", p.ranges)
-	}
-	if _, err := s.Remove(context.Background(), img.ID.String(), false, nobody); err != nil {
-		t.Fatal(err)
-	}
-	s.empty(t)
-}
-
-// TestRecoverDropsLoads leaves behind what a load killed in its midst would.
-func TestRecoverDropsLoads(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	s := openStore(t, dir)
-	ctx, op, err := s.begin(s.context(context.Background()), "load", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	tarball := baseLayer(t)
-	desc, err := s.ingest(ctx, "x", strings.NewReader(string(tarball)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	diff := desc.Digest
-	if err := op.pin(ctx, diff); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.unpack(ctx, ocispec.Descriptor{Digest: diff}, diff, &counter{progress: func(Event) {}}); err != nil {
-		t.Fatal(err)
-	}
-	s.Close()
-	openStore(t, dir).empty(t)
-}
-
-// nobody is an inUse callback: no image is used.
-var nobody InUse = func(digest.Digest) []string { return nil }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -130,7 +131,7 @@ func (s *Store) image(ctx context.Context, e *entry) (Image, []digest.Digest, er
 		RepoTags:    sorted(e.tags),
 		RepoDigests: sorted(e.digests),
 		Manifest:    e.target,
-		Config:      p.config,
+		Config:      clone(p.config),
 	}
 	var missing []digest.Digest
 	for _, d := range p.config.RootFS.DiffIDs {
@@ -171,4 +172,26 @@ func (s *Store) List(ctx context.Context) ([]Image, error) {
 		return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.ID, b.ID))
 	})
 	return list, nil
+}
+
+// clone copies a config, so that callers can change what they are given.
+func clone(c ImageConfig) ImageConfig {
+	if c.Created != nil {
+		created := *c.Created
+		c.Created = &created
+	}
+	c.OSFeatures = slices.Clone(c.OSFeatures)
+	c.RootFS.DiffIDs = slices.Clone(c.RootFS.DiffIDs)
+	c.History = slices.Clone(c.History)
+	r := &c.Config
+	for _, s := range []*[]string{&r.Env, &r.Cmd, &r.Entrypoint, &r.OnBuild, &r.Shell} {
+		*s = slices.Clone(*s)
+	}
+	r.Labels, r.Volumes, r.ExposedPorts = maps.Clone(r.Labels), maps.Clone(r.Volumes), maps.Clone(r.ExposedPorts)
+	if r.Healthcheck != nil {
+		h := *r.Healthcheck
+		h.Test = slices.Clone(h.Test)
+		r.Healthcheck = &h
+	}
+	return c
 }

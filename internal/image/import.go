@@ -70,7 +70,7 @@ func (s *Store) importTar(ctx context.Context, r io.Reader, ref string, changes 
 	if err := s.publish(ctx, p, names...); err != nil {
 		return Image{}, err
 	}
-	return s.Get(ctx, p.id.String())
+	return s.published(ctx, p)
 }
 
 // importLayer stores r as a blob, as it is compressed, and as a layer.

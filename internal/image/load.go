@@ -2,16 +2,12 @@ package image
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	"github.com/distribution/reference"
-	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -86,7 +82,7 @@ func (s *Store) loadArchive(ctx context.Context, r io.Reader, progress Progress)
 		}
 	}
 	for _, p := range loaded {
-		img, err := s.Get(ctx, p.id.String())
+		img, err := s.published(ctx, p)
 		if err != nil {
 			return nil, err
 		}
@@ -138,171 +134,4 @@ func (a *files) candidates(ctx context.Context) ([]candidate, error) {
 		return a.docker(ctx)
 	}
 	return nil, fmt.Errorf("this is neither a Docker nor an OCI archive; `abode import` takes the tar of a root file system: %w", errdefs.ErrInvalidArgument)
-}
-
-// docker lists the images of a Docker archive, for each of which it makes a
-// manifest.
-func (a *files) docker(ctx context.Context) ([]candidate, error) {
-	raw, err := a.read(ctx, "manifest.json", maxManifest)
-	if err != nil {
-		return nil, err
-	}
-	var items []struct {
-		Config   string
-		RepoTags []string
-		Layers   []string
-	}
-	if err := json.Unmarshal(raw, &items); err != nil {
-		return nil, fmt.Errorf("manifest.json is not of the right form: %w: %w", err, errdefs.ErrInvalidArgument)
-	}
-	var found []candidate
-	for _, item := range items {
-		m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: images.MediaTypeDockerSchema2Manifest}
-		if m.Config, err = a.part(ctx, item.Config, true); err != nil {
-			return nil, err
-		}
-		for _, name := range item.Layers {
-			l, err := a.part(ctx, name, false)
-			if err != nil {
-				return nil, err
-			}
-			m.Layers = append(m.Layers, l)
-		}
-		c := candidate{doc: document{MediaType: m.MediaType, Config: &m.Config, Layers: m.Layers}}
-		if c.desc, err = a.s.storeManifest(ctx, m); err != nil {
-			return nil, err
-		}
-		for _, tag := range item.RepoTags {
-			ref, err := parseTag(tag)
-			if err != nil {
-				return nil, err
-			}
-			c.names = append(c.names, ref)
-		}
-		found = append(found, c)
-	}
-	return found, nil
-}
-
-// part describes a file of a Docker archive as part of a manifest.
-func (a *files) part(ctx context.Context, name string, config bool) (ocispec.Descriptor, error) {
-	d, ok := a.file(name)
-	if !ok {
-		return d, fmt.Errorf("%q is missing in the archive: %w", clean(name), errdefs.ErrInvalidArgument)
-	}
-	if config {
-		d.MediaType = images.MediaTypeDockerSchema2Config
-		return d, nil
-	}
-	head, err := a.s.head(ctx, d)
-	if err != nil {
-		return d, err
-	}
-	d.MediaType = layerType(detect(head))
-	return d, nil
-}
-
-// layerType is Docker's media type of a layer compressed in that way.
-func layerType(c compression) string {
-	switch c {
-	case gzipped:
-		return images.MediaTypeDockerSchema2LayerGzip
-	case zstandard:
-		return images.MediaTypeDockerSchema2LayerZstd
-	default:
-		return images.MediaTypeDockerSchema2Layer
-	}
-}
-
-// oci lists the images of an OCI archive.
-func (a *files) oci(ctx context.Context) ([]candidate, error) {
-	raw, err := a.read(ctx, ocispec.ImageIndexFile, maxManifest)
-	if err != nil {
-		return nil, err
-	}
-	doc, _, err := parseDocument(raw, ocispec.MediaTypeImageIndex)
-	if err != nil {
-		return nil, err
-	}
-	host, err := parsePlatform("")
-	if err != nil {
-		return nil, err
-	}
-	var found []candidate
-	for _, d := range doc.Manifests {
-		c, err := a.resolve(ctx, d, host, 0)
-		if err != nil {
-			return nil, err
-		}
-		name, ok, err := nameOf(d)
-		if err != nil {
-			return nil, err
-		}
-		// The same image under another name is an entry of its own.
-		i := slices.IndexFunc(found, func(o candidate) bool { return o.desc.Digest == c.desc.Digest })
-		if i < 0 {
-			i, found = len(found), append(found, c)
-		}
-		if ok {
-			found[i].names = append(found[i].names, name)
-		}
-	}
-	return found, nil
-}
-
-// resolve finds the manifest that d or, for an index, the best of its entries
-// leads to.
-func (a *files) resolve(ctx context.Context, d ocispec.Descriptor, w wish, depth int) (candidate, error) {
-	blob, ok := a.blob(d)
-	if !ok {
-		return candidate{}, fmt.Errorf("the manifest %q is missing in the archive: %w", clean(d.Digest.String()), errdefs.ErrInvalidArgument)
-	}
-	raw, err := a.s.readBlob(ctx, blob.Digest, maxManifest)
-	if err != nil {
-		return candidate{}, err
-	}
-	doc, mediaType, err := parseDocument(raw, d.MediaType)
-	if err != nil {
-		return candidate{}, err
-	}
-	blob.MediaType = mediaType
-	if !images.IsIndexType(mediaType) {
-		return candidate{desc: blob, doc: doc}, nil
-	}
-	if depth == maxIndexDepth {
-		return candidate{}, fmt.Errorf("indexes lie more than %d deep: %w", maxIndexDepth, errdefs.ErrInvalidArgument)
-	}
-	for _, m := range append(w.choose(doc.Manifests), doc.Manifests...) {
-		if _, ok := a.blob(m); ok {
-			return a.resolve(ctx, m, w, depth+1)
-		}
-	}
-	return candidate{}, w.refuse()
-}
-
-// nameOf returns the name that an entry of an OCI archive's index gives: in
-// containerd's annotation, or in the standard's if that has more than a tag.
-func nameOf(d ocispec.Descriptor) (reference.NamedTagged, bool, error) {
-	name := d.Annotations[images.AnnotationImageName]
-	if name == "" {
-		name = d.Annotations[ocispec.AnnotationRefName]
-		if !strings.ContainsAny(name, "/:") {
-			return nil, false, nil
-		}
-	}
-	if strings.Contains(name, "@") {
-		return nil, false, nil // known by its digest alone
-	}
-	ref, err := parseTag(name)
-	return ref, err == nil, err
-}
-
-// storeManifest writes a manifest that was made here.
-func (s *Store) storeManifest(ctx context.Context, m ocispec.Manifest) (ocispec.Descriptor, error) {
-	raw, err := json.Marshal(m)
-	if err != nil {
-		return ocispec.Descriptor{}, err
-	}
-	desc := describe(m.MediaType, raw)
-	return desc, s.store(ctx, desc, raw, gcLabels(document{Config: &m.Config, Layers: m.Layers}))
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // dockerArchive makes an archive as "docker save" of old writes it: a directory
@@ -174,3 +175,23 @@ func TestLoadRefuses(t *testing.T) {
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+func FuzzLoad(f *testing.F) {
+	l := newLayout(f)
+	l.name("x:1", l.image("", testLayer{makeTar(f, file{name: "x", data: []byte("x")}), gzipped}))
+	f.Add(l.archive())
+	f.Add(dockerArchive(f, []string{"a:1"}, makeTar(f, file{name: "x", data: []byte("x")})))
+	f.Add(makeTar(f, file{name: "oci-layout", data: []byte("{}")}, file{name: ocispec.ImageIndexFile, data: []byte(`{"manifests":[{}]}`)}))
+	s := newStore(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		list, err := s.Load(context.Background(), bytes.NewReader(data), nil)
+		if err != nil {
+			return
+		}
+		for _, img := range list {
+			if _, err := s.Remove(context.Background(), img.ID.String(), true, nobody); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}

@@ -12,7 +12,8 @@ import (
 // Prune removes the images without tags, or with all those that no container
 // uses, and whatever nothing else reaches: interrupted downloads, and the layers
 // of the layer store that neither an image nor keepLayers names. It returns what
-// it removed and how many bytes of disk that was.
+// it removed and how many bytes of disk that was. Neither callback may call the
+// store.
 func (s *Store) Prune(ctx context.Context, all bool, inUse InUse, keepLayers func() map[digest.Digest]bool) ([]Removed, int64, error) {
 	removed, reclaimed, err := s.prune(s.context(ctx), all, inUse, keepLayers)
 	if err != nil {

@@ -95,7 +95,7 @@ func (s *Store) finishPull(ctx context.Context, ref reference.Named, top digest.
 		outcome = "Image is up to date for "
 	}
 	progress.status("", "Status: "+outcome+reference.FamiliarString(ref))
-	return s.Get(ctx, ref.String())
+	return s.published(ctx, m)
 }
 
 // refPart is the tag or the digest of ref.

@@ -276,6 +276,50 @@ func TestPullConcurrently(t *testing.T) {
 	}
 }
 
+// TestPullWhilePruned removes everything again and again while it is pulled.
+func TestPullWhilePruned(t *testing.T) {
+	t.Parallel()
+	addr := startRegistry(t, false)
+	l := newLayout(t)
+	shared := testLayer{baseLayer(t), gzipped}
+	push(t, l.name("a", l.image("", shared, testLayer{makeTar(t, file{name: "a"}), gzipped})), addr+"/con:a")
+	push(t, l.name("b", l.image("", shared)), addr+"/con:b")
+	s := newStore(t)
+	ctx := context.Background()
+	var pullers, pruner sync.WaitGroup
+	done := make(chan struct{})
+	pruner.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			if _, _, err := s.Prune(ctx, true, nobody, nil); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	for i := range 4 {
+		pullers.Go(func() {
+			for range 5 {
+				img, err := s.Pull(ctx, addr+"/con:"+string("ab"[i%2]), "", nil, nil)
+				if err != nil || len(img.Layers) != 2-i%2 {
+					t.Errorf("%d layers, %v", len(img.Layers), err)
+				}
+			}
+		})
+	}
+	pullers.Wait()
+	close(done)
+	pruner.Wait()
+	if _, _, err := s.Prune(ctx, true, nobody, nil); err != nil {
+		t.Error(err)
+	}
+	s.empty(t)
+}
+
 func TestPlatformRefusal(t *testing.T) {
 	w, err := parsePlatform("linux/riscv64")
 	if err != nil {

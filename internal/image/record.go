@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/metadata/boltutil"
@@ -24,101 +23,6 @@ import (
 //	kept/sha256:…                          an image that was removed by force while stopped
 //	                                       containers used it: unlisted, but its layers stay
 const keptPrefix = "kept/"
-
-// An entry is one image as the records show it.
-type entry struct {
-	id      digest.Digest
-	target  ocispec.Descriptor // of the record of the image itself
-	tags    []reference.NamedTagged
-	digests []reference.Canonical
-	kept    bool
-}
-
-// names returns the record names of all tags and digests of e.
-func (e *entry) names() []string {
-	var names []string
-	for _, t := range e.tags {
-		names = append(names, t.String())
-	}
-	for _, d := range e.digests {
-		names = append(names, d.String())
-	}
-	return names
-}
-
-// repositories returns the names of the repositories that e is known in.
-func (e *entry) repositories() []string {
-	var names []string
-	for _, t := range e.tags {
-		names = append(names, t.Name())
-	}
-	for _, d := range e.digests {
-		names = append(names, d.Name())
-	}
-	return unique(names)
-}
-
-// A catalog is all records at one moment.
-type catalog struct {
-	entries map[digest.Digest]*entry // the images that exist
-	kept    map[digest.Digest]*entry
-	names   map[string]named // tags and digests
-}
-
-// named is what a tag or digest stands for.
-type named struct {
-	id     digest.Digest
-	target ocispec.Descriptor
-}
-
-// catalog reads the records. One that cannot be read is logged and left out,
-// so that it does not keep the others from use.
-func (s *Store) catalog(ctx context.Context) (*catalog, error) {
-	records, err := s.images.List(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("cannot list the images: %w", err)
-	}
-	c := &catalog{
-		entries: map[digest.Digest]*entry{},
-		kept:    map[digest.Digest]*entry{},
-		names:   map[string]named{},
-	}
-	for _, r := range records {
-		id, kept := strings.CutPrefix(r.Name, keptPrefix)
-		d := digest.Digest(id)
-		if d.Validate() != nil {
-			continue
-		}
-		if e := (&entry{id: d, target: r.Target, kept: kept}); kept {
-			c.kept[d] = e
-		} else {
-			c.entries[d] = e
-		}
-	}
-	for _, r := range records {
-		ref, err := reference.ParseNamed(r.Name)
-		if err != nil {
-			continue // not the name of a repository: one of those above
-		}
-		p, err := s.load(ctx, r.Target)
-		if err != nil {
-			s.log.Warn("a name leads to an image that cannot be read", "name", r.Name, "error", err)
-			continue
-		}
-		e := c.entries[p.id]
-		if e == nil {
-			continue
-		}
-		c.names[r.Name] = named{p.id, r.Target}
-		switch ref := ref.(type) {
-		case reference.Canonical:
-			e.digests = append(e.digests, ref)
-		case reference.NamedTagged:
-			e.tags = append(e.tags, ref)
-		}
-	}
-	return c, nil
-}
 
 // publish makes an image known: the image itself, and names for it, all at
 // once. Names that stood for another image move. The caller's lease protects
@@ -145,6 +49,22 @@ func (s *Store) publish(ctx context.Context, p *parsed, names ...string) error {
 	})
 }
 
+// published returns an image that the caller has just published, under whose
+// lease it still is: also if another call has removed it since.
+func (s *Store) published(ctx context.Context, p *parsed) (Image, error) {
+	c, err := s.catalog(ctx)
+	if err != nil {
+		return Image{}, err
+	}
+	e := entry{id: p.id}
+	if found := c.entries[p.id]; found != nil {
+		e = *found
+	}
+	e.target = p.desc
+	img, _, err := s.image(ctx, &e)
+	return img, err
+}
+
 // point makes name stand for target.
 func (s *Store) point(ctx context.Context, name string, target ocispec.Descriptor) error {
 	r := images.Image{Name: name, Target: target}
@@ -161,6 +81,7 @@ func (s *Store) change(ctx context.Context, f func(ctx context.Context) error) e
 	err := s.db.Update(func(tx *bolt.Tx) error {
 		return f(boltutil.WithTransaction(ctx, tx))
 	})
+	s.records.changed()
 	if err != nil {
 		return fmt.Errorf("cannot record the change: %w", err)
 	}

@@ -3,6 +3,7 @@ package image
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -11,6 +12,9 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 )
+
+// nobody is an inUse callback: no image is used.
+var nobody InUse = func(digest.Digest) []string { return nil }
 
 // twoImages loads two images that share their lowest layer.
 func twoImages(t testing.TB, s *testStore) (a, b Image) {
@@ -252,5 +256,20 @@ func TestReopen(t *testing.T) {
 	img, err := s.Get(context.Background(), "a:1")
 	if err != nil || !slices.Equal(img.Layers, a.Layers) {
 		t.Errorf("%v %v", img.Layers, err)
+	}
+}
+
+func BenchmarkGet(b *testing.B) {
+	s := newStore(b)
+	for i := range 50 {
+		_, err := s.Import(context.Background(), bytes.NewReader(makeTar(b, file{name: "x", data: []byte("x")})), fmt.Sprintf("img%d:1", i), []string{fmt.Sprintf("LABEL n=%d", i)}, "", "")
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		if _, err := s.Get(context.Background(), "img25:1"); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -157,7 +157,7 @@ func (s *Store) layersOf(ctx context.Context, e *entry) []digest.Digest {
 		s.log.Warn("the layers of an image that cannot be read stay until they are pruned", "image", e.id, "error", err)
 		return nil
 	}
-	return p.config.RootFS.DiffIDs
+	return slices.Clone(p.config.RootFS.DiffIDs)
 }
 
 func untagged(names []string) []Removed {

@@ -75,9 +75,10 @@ type Store struct {
 	// layers that nothing pins are removed.
 	pins sync.RWMutex
 
-	parsed parsedCache
-	blobs  keyLocks
-	active activeLeases
+	records catalogCache
+	parsed  parsedCache
+	blobs   keyLocks
+	active  activeLeases
 }
 
 // Open opens the store in cfg.Dir, which one process at a time can do. What a
