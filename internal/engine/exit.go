@@ -127,6 +127,7 @@ func (c *Container) giveBack(k kernel.Kernel) {
 		}
 	}
 	rec, st := c.snapshot()
+	took := newStopwatch()
 	if !closed(k.Done()) {
 		step("container at its agent", func(ctx context.Context) error {
 			err := k.Agent().Call(ctx, agent.MethodDelete, agent.IDRequest{ID: c.id}, nil)
@@ -136,6 +137,7 @@ func (c *Container) giveBack(k kernel.Kernel) {
 			return err
 		})
 	}
+	took.lap("agent")
 	release := func() { step("kernel", k.Release) }
 	detach := func() {
 		if st.Attachment != nil {
@@ -151,5 +153,7 @@ func (c *Container) giveBack(k kernel.Kernel) {
 		detach()
 		wg.Wait()
 	}
+	took.lap("kernel and network")
+	c.e.log.Debug("a container has ended", append(took.attrs, "container", c.id)...)
 	os.RemoveAll(c.e.dirs.RunDir(runName(rec.Isolation), c.id))
 }

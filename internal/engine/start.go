@@ -82,6 +82,7 @@ func (c *Container) start(ctx context.Context) error {
 func (c *Container) bringUp(ctx context.Context, rec *record) error {
 	var cu cleanup.Stack
 	defer cu.Clean()
+	took := newStopwatch()
 	wall, err := c.e.wall(rec)
 	if err != nil {
 		return err
@@ -96,15 +97,18 @@ func (c *Container) bringUp(ctx context.Context, rec *record) error {
 	if err != nil {
 		return err
 	}
+	took.lap("network")
 	// From here on a crash may leave a kernel, which the next daemon looks for
 	// in this phase.
 	if err := c.setStatus(func(st *status) { st.Phase, st.Attachment = phaseStarting, att }); err != nil {
 		return err
 	}
+	took.lap("state")
 	k, err := c.place(ctx, wall, rec, att, &cu)
 	if err != nil {
 		return err
 	}
+	took.lap("kernel")
 	clean := func(what string, f func(context.Context) error) {
 		cu.Add(func() {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
@@ -120,7 +124,9 @@ func (c *Container) bringUp(ctx context.Context, rec *record) error {
 	if err := c.create(ctx, k, rec, att); err != nil {
 		return err
 	}
+	took.lap("create")
 	c.attachPending(ctx, k)
+	took.lap("attach")
 	var proc agent.ProcessResponse
 	if err := k.Agent().Call(ctx, agent.MethodStart, agent.ProcessRequest{ID: c.id}, &proc); err != nil {
 		return err
@@ -128,6 +134,7 @@ func (c *Container) bringUp(ctx context.Context, rec *record) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	took.lap("start")
 	c.mu.Lock()
 	c.kernel = k
 	c.ended = make(chan struct{})
@@ -140,6 +147,8 @@ func (c *Container) bringUp(ctx context.Context, rec *record) error {
 		// It runs. A daemon that finds the older phase asks the agent.
 		c.e.log.Error("a running container is not recorded as such", "container", c.id, "error", err)
 	}
+	took.lap("state")
+	c.e.log.Debug("a container runs", append(took.attrs, "container", c.id, "isolation", rec.Isolation)...)
 	c.e.watch.Go(func() { c.watchEnd(k) })
 	return nil
 }
