@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/moby/moby/client"
 	"github.com/spf13/cobra"
@@ -97,7 +98,7 @@ func (a *app) exec(ctx context.Context, c *client.Client, name string, o client.
 	} else if err != nil {
 		return err
 	}
-	r, err := c.ExecInspect(ctx, e.ID, client.ExecInspectOptions{})
+	r, err := execEnd(ctx, c, e.ID)
 	if err != nil {
 		return exit(125, fmt.Errorf("cannot learn the command's exit code: %w", err))
 	}
@@ -105,6 +106,25 @@ func (a *app) exec(ctx context.Context, c *client.Client, name string, o client.
 		return exit(r.ExitCode, nil)
 	}
 	return nil
+}
+
+// execEnd is what became of a command whose output has ended. The engine may
+// learn of its exit a moment after its streams were closed; one that goes on
+// without streams is not waited for.
+func execEnd(ctx context.Context, c *client.Client, id string) (client.ExecInspectResult, error) {
+	pause := time.Millisecond
+	for {
+		r, err := c.ExecInspect(ctx, id, client.ExecInspectOptions{})
+		if err != nil || !r.Running || pause > time.Second {
+			return r, err
+		}
+		select {
+		case <-ctx.Done():
+			return r, ctx.Err()
+		case <-time.After(pause):
+		}
+		pause *= 2
+	}
 }
 
 // startCodeOr is startCode with another code in place of 125.

@@ -142,7 +142,7 @@ func printValue(d *json.Decoder, out io.Writer, indent, name string) {
 	_, _ = d.Token()
 }
 
-// printMember prints an object in a list on one line, if all in it is plain.
+// printMember prints a member of a list after a dash: on one line if it fits.
 func printMember(d *json.Decoder, out io.Writer, indent, key string) {
 	if key != "" {
 		printValue(d, out, indent, key)
@@ -156,8 +156,12 @@ func printMember(d *json.Decoder, out io.Writer, indent, key string) {
 	inner.UseNumber()
 	var b strings.Builder
 	printValue(inner, &b, "", "")
-	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
-	fmt.Fprintf(out, "%s- %s\n", indent, strings.Join(lines, "; "))
+	text := strings.TrimRight(b.String(), "\n")
+	if line := strings.ReplaceAll(text, "\n", "; "); len(line) < 100 {
+		fmt.Fprintf(out, "%s- %s\n", indent, line)
+		return
+	}
+	fmt.Fprintf(out, "%s- %s\n", indent, strings.ReplaceAll(text, "\n", "\n"+indent+"  "))
 }
 
 func scalar(t json.Token) string {
