@@ -41,7 +41,7 @@ type tree struct {
 // What a name and a directory take in memory, beside the bytes of the name.
 const (
 	nameCost      = 120
-	directoryCost = 250
+	directoryCost = 400
 )
 
 // newTree returns the tree of an empty archive, which may grow to limit bytes.
@@ -117,6 +117,8 @@ func (t *tree) put(d *directory, name string, n *node) error {
 		if err := t.spend(nameCost + len(name)); err != nil {
 			return err
 		}
+		// A copy, for name is part of its whole header.
+		name = strings.Clone(name)
 	}
 	if n.nlink == 0 {
 		t.count++

@@ -50,7 +50,7 @@ func xattrs(h *tar.Header) map[string]string {
 		if found == nil {
 			found = make(map[string]string)
 		}
-		found[name] = value
+		found[strings.Clone(name)] = strings.Clone(value) // they are parts of the whole header
 	}
 	return found
 }
@@ -96,6 +96,20 @@ func encodeXattrs(attrs map[string]string) ([]byte, error) {
 		}
 	}
 	return body, nil
+}
+
+// hasXattr tells whether an encoded body, which may be cut off, has the name.
+func hasXattr(body []byte, name string) bool {
+	index, rest := splitXattr(name)
+	for at := xattrHeaderSize; at+xattrEntrySize <= len(body); {
+		size, value := int(body[at]), int(binary.LittleEndian.Uint16(body[at+2:]))
+		start := at + xattrEntrySize
+		if body[at+1] == index && start+size <= len(body) && string(body[start:start+size]) == rest {
+			return true
+		}
+		at = roundUp(start+size+value, xattrEntrySize)
+	}
+	return false
 }
 
 // xattrCount is i_xattr_icount for an encoded body.

@@ -34,14 +34,13 @@ func (s *Store) Add(ctx context.Context, tar io.Reader, want digest.Digest) (Lay
 		return s.write(ctx, tar, want)
 	}
 	for {
-		l, err := s.Get(want)
-		if !errdefs.IsNotFound(err) {
+		if l, err := s.Get(want); !missing(err) {
 			return l, err
 		}
 		done, other := s.claim(want)
 		if other == nil {
 			defer done()
-			if l, err := s.Get(want); !errdefs.IsNotFound(err) { // added between the two
+			if l, err := s.Get(want); !missing(err) { // added between the two
 				return l, err
 			}
 			return s.write(ctx, tar, want)
@@ -113,7 +112,7 @@ func (s *Store) write(ctx context.Context, tar io.Reader, want digest.Digest) (l
 	case want != "" && got != want:
 		return Layer{}, fmt.Errorf("%w: it is %s", ErrDigest, got)
 	}
-	if l, err := s.Get(got); !errdefs.IsNotFound(err) { // it only lacked its name
+	if l, err := s.Get(got); !missing(err) { // it only lacked its name
 		return l, err
 	}
 	if err := f.Chmod(0o444); err != nil {
@@ -134,8 +133,11 @@ func (s *Store) write(ctx context.Context, tar io.Reader, want digest.Digest) (l
 	if err := syncDir(s.dir); err != nil {
 		return Layer{}, err
 	}
-	return Layer{DiffID: got, Path: path, Size: info.Size}, nil
+	return s.Get(got)
 }
+
+// missing tells whether Get found nothing that could be used.
+func missing(err error) bool { return errdefs.IsNotFound(err) || errdefs.IsDataLoss(err) }
 
 // uuid makes a UUID of a digest: version 8 of RFC 9562, as an application
 // defines it.

@@ -20,6 +20,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
+
+	"github.com/abode-run/abode/internal/erofs"
 )
 
 // A Layer is a file system in a file, read-only for ever.
@@ -27,6 +29,9 @@ type Layer struct {
 	DiffID digest.Digest // of the uncompressed tar that it was made from
 	Path   string
 	Size   int64 // bytes of the file, a multiple of 4096
+	// Opaque says that the layer hides all below it (a whiteout .wh..wh..opq in
+	// its root). Overlayfs does not heed that: leave out the layers below.
+	Opaque bool
 }
 
 // A Store is a directory of layers. Its methods may be called concurrently;
@@ -72,23 +77,38 @@ func Open(dir string) (*Store, error) {
 	return &Store{dir: dir, busy: map[digest.Digest]chan struct{}{}}, nil
 }
 
-// Get returns a layer that the store has, or errdefs.ErrNotFound.
+// Get returns a layer that the store has, or errdefs.ErrNotFound. A file that
+// something else has cut off or overwritten is errdefs.ErrDataLoss; adding the
+// layer again replaces it.
 func (s *Store) Get(diffID digest.Digest) (Layer, error) {
 	path, err := s.path(diffID)
 	if err != nil {
 		return Layer{}, err
 	}
-	info, err := os.Lstat(path)
+	f, err := os.Open(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return Layer{}, fmt.Errorf("layer %s: %w", diffID, errdefs.ErrNotFound)
 	case err != nil:
 		return Layer{}, fmt.Errorf("cannot get layer %s: %w", diffID, err)
 	}
-	return Layer{DiffID: diffID, Path: path, Size: info.Size()}, nil
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return Layer{}, fmt.Errorf("cannot get layer %s: %w", diffID, err)
+	}
+	probe, err := erofs.Examine(f)
+	if err == nil && probe.Size != info.Size() {
+		err = fmt.Errorf("it has %d bytes instead of %d", info.Size(), probe.Size)
+	}
+	if err != nil {
+		return Layer{}, fmt.Errorf("layer %s is damaged, pull its image again: %w: %w", diffID, err, errdefs.ErrDataLoss)
+	}
+	return Layer{DiffID: diffID, Path: path, Size: probe.Size, Opaque: probe.Opaque}, nil
 }
 
-// List returns all layers of the store, sorted by digest.
+// List returns all layers of the store, sorted by digest. One that is damaged
+// is among them, with the size 0.
 func (s *Store) List() ([]Layer, error) {
 	entries, err := os.ReadDir(s.dir) // sorted by name
 	if err != nil {
@@ -103,10 +123,12 @@ func (s *Store) List() ([]Layer, error) {
 			continue
 		}
 		l, err := s.Get(diffID)
-		if errdefs.IsNotFound(err) { // removed meanwhile
+		switch {
+		case errdefs.IsNotFound(err): // removed meanwhile
 			continue
-		}
-		if err != nil {
+		case errdefs.IsDataLoss(err):
+			l = Layer{DiffID: diffID, Path: filepath.Join(s.dir, e.Name())}
+		case err != nil:
 			return nil, err
 		}
 		layers = append(layers, l)
