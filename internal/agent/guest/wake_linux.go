@@ -3,13 +3,11 @@ package guest
 import (
 	"fmt"
 	"os"
-	"regexp"
+	"strings"
 
 	"github.com/abode-run/abode/internal/agent"
 	"golang.org/x/sys/unix"
 )
-
-var machineIDRE = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 // disks are block devices whose content was another one, of the same size,
 // while the template was made.
@@ -30,7 +28,9 @@ func wake(req agent.WakeRequest) error {
 		}
 	}
 	if req.MachineID != "" {
-		if !machineIDRE.MatchString(req.MachineID) {
+		// Not a regular expression: everything here runs for the first time in
+		// a clone, and under emulation one costs 15 ms then.
+		if len(req.MachineID) != 32 || strings.Trim(req.MachineID, "0123456789abcdef") != "" {
 			return &agent.Error{Class: agent.ClassInvalid, Message: "a machine ID is 32 hexadecimal digits"}
 		}
 		if err := os.WriteFile("/etc/machine-id", []byte(req.MachineID+"\n"), 0o444); err != nil {

@@ -148,3 +148,22 @@ func TestNetwork(t *testing.T) {
 		t.Errorf("exit %+v, output:\n%s", exit, out)
 	}
 }
+
+// TestMemoryIsEnough has a workload that uses all the memory it was promised.
+func TestMemoryIsEnough(t *testing.T) {
+	p := providerOf(t, &fixture.real)
+	for _, mib := range []int64{64, 512} {
+		pl := placement(t, p)
+		pl.Memory = mib << 20
+		pl.Layers = layers(t)
+		k := place(t, p, pl)
+		// dd's buffer is memory that is all written to.
+		script := fmt.Sprintf("dd if=/dev/zero of=/dev/null bs=%dM count=1 2>&1 && echo enough", mib-2)
+		if out, exit := run(t, k, create(k, pl, script)); exit.Code != 0 || !strings.Contains(out, "enough") {
+			t.Errorf("%d MiB: exit %+v, output %q", mib, exit, out)
+		}
+		if err := k.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

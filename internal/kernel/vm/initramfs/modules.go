@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/abode-run/abode/internal/kernel/vm/kernels"
@@ -24,8 +25,8 @@ type Module struct {
 }
 
 // Modules finds the modules called names and all that they depend on, and
-// returns each once, after those that it needs. Names that have no file are
-// left out: a kernel may have them built in.
+// returns each once, after those that it needs. A name may end in "*". Names
+// that have no file are left out: a kernel may have them built in.
 func Modules(dir string, names []string) ([]Module, error) {
 	files, err := index(dir)
 	if err != nil {
@@ -61,11 +62,29 @@ func Modules(dir string, names []string) ([]Module, error) {
 		return nil
 	}
 	for _, n := range names {
-		if err := visit(n); err != nil {
-			return nil, err
+		for _, n := range expand(n, files) {
+			if err := visit(n); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return order, nil
+}
+
+// expand returns the modules that a name with a "*" at its end stands for, sorted.
+func expand(name string, files map[string]string) []string {
+	prefix, ok := strings.CutSuffix(name, "*")
+	if !ok {
+		return []string{name}
+	}
+	var found []string
+	for n := range files {
+		if strings.HasPrefix(n, prefix) {
+			found = append(found, n)
+		}
+	}
+	slices.Sort(found)
+	return found
 }
 
 // normal is a module's name as the kernel has it; files and depends= may use hyphens.

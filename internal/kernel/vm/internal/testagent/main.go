@@ -25,6 +25,7 @@ type Request struct {
 }
 
 func main() {
+	guest.Modprobe()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	err := guest.Run(log, func(h guest.Hooks) (guest.Server, error) { return server{h}, nil })
 	log.Error("cannot run the guest", "err", err)
@@ -110,6 +111,12 @@ func (s server) handle(req agent.Request) (any, error) {
 	case "test.sync":
 		unix.Sync()
 		return agent.Empty{}, nil
+	case "test.socket": // of a family that a module brings
+		fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER)
+		if err != nil {
+			return nil, err
+		}
+		return agent.Empty{}, unix.Close(fd)
 	case "test.mount":
 		if err := os.MkdirAll(r.Target, 0o755); err != nil {
 			return nil, err
