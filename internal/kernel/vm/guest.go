@@ -31,8 +31,16 @@ func newGuest(p *Provider, pl kernel.Placement, placed []agent.Layer, proc *proc
 }
 
 // watch closes done when the hypervisor has ended. The share helper ends by
-// itself then, as its socket closes.
+// itself then, as its socket closes; when it ends before, that is told.
 func (g *guest) watch() {
+	if g.share != nil {
+		go func() {
+			<-g.share.gone
+			if g.proc.alive() {
+				g.provider.log.Warn("a virtual machine lost its shares", "container", g.placement.ID, "says", noteText(g.notes.share, 1000))
+			}
+		}()
+	}
 	go func() {
 		<-g.proc.gone
 		g.client.Close()

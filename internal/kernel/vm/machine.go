@@ -68,10 +68,24 @@ func (t *fdTable) close() {
 	t.files = nil
 }
 
-// notes are what a hypervisor and its guest's kernel say beside the protocol.
-type notes struct{ stderr, console *os.File }
+// notes are what a hypervisor, its guest's kernel and its share helper say
+// beside the protocols.
+type notes struct{ stderr, console, share *os.File }
 
-// quote tells both, for an error message.
+func newNotes() (n notes, err error) {
+	for _, f := range []struct {
+		file **os.File
+		name string
+	}{{&n.stderr, "stderr"}, {&n.console, "console"}, {&n.share, "share"}} {
+		if *f.file, err = newNote(f.name); err != nil {
+			n.close()
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// quote tells them, for an error message.
 func (n notes) quote() string {
 	var text string
 	if s := noteText(n.stderr, 1000); s != "" {
@@ -80,24 +94,25 @@ func (n notes) quote() string {
 	if s := noteText(n.console, 1000); s != "" {
 		text += "; the guest's console says: " + s
 	}
+	if s := noteText(n.share, 1000); s != "" {
+		text += "; the share helper says: " + s
+	}
 	return text
 }
 
 func (n notes) close() {
-	n.stderr.Close()
-	n.console.Close()
+	for _, f := range []*os.File{n.stderr, n.console, n.share} {
+		if f != nil {
+			f.Close()
+		}
+	}
 }
 
 // start starts the hypervisor, detached.
 func (m *machine) start() (*process, notes, error) {
 	defer m.fds.close()
-	var n notes
-	var err error
-	if n.stderr, err = newNote("stderr"); err != nil {
-		return nil, n, err
-	}
-	if n.console, err = newNote("console"); err != nil {
-		n.stderr.Close()
+	n, err := newNotes()
+	if err != nil {
 		return nil, n, err
 	}
 	args, err := m.args()

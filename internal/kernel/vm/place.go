@@ -95,7 +95,7 @@ func (p *Provider) launch(ctx context.Context, pl kernel.Placement, s shape, pla
 	g := newGuest(p, pl, placed, proc, notes)
 	cu.Add(func() { g.client.Close() })
 	if len(pl.Shares) > 0 {
-		if g.share, err = startShare(p.cfg.AgentBinary, pl); err != nil {
+		if g.share, err = startShare(p.cfg.AgentBinary, pl, notes.share); err != nil {
 			return nil, err
 		}
 		cu.Add(func() { g.share.end(context.Background(), 0) })

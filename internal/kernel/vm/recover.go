@@ -63,17 +63,16 @@ func (p *Provider) adopt(ctx context.Context, pl kernel.Placement) (*guest, erro
 	return g, nil
 }
 
-// adoptNotes opens a hypervisor's standard error; its console is not found
-// again.
-func adoptNotes(pid int) (notes, error) {
-	var n notes
-	var err error
-	if n.stderr, err = os.Open("/proc/" + strconv.Itoa(pid) + "/fd/2"); err != nil {
-		return n, fmt.Errorf("cannot look at the hypervisor: %w", err)
+// adoptNotes opens a hypervisor's standard error and the guest's console; what
+// the share helper said is not found again.
+func adoptNotes(pid int) (n notes, err error) {
+	fd := "/proc/" + strconv.Itoa(pid) + "/fd/"
+	if n.console, err = os.Open(fd + "1"); err == nil {
+		n.stderr, err = os.Open(fd + "2")
 	}
-	if n.console, err = newNote("console"); err != nil {
-		n.stderr.Close()
-		return n, err
+	if err != nil {
+		n.close()
+		return n, fmt.Errorf("cannot look at the hypervisor: %w", err)
 	}
 	return n, nil
 }

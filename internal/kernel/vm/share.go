@@ -2,6 +2,7 @@ package vm
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 
 	"github.com/abode-run/abode/internal/kernel"
@@ -14,7 +15,7 @@ func shareName(id string) string { return "abode-share-" + id }
 // startShare starts the process that serves a guest's shares: it connects to
 // the hypervisor's share socket, sees the shared directories and nothing else,
 // and ends when the hypervisor does.
-func startShare(agentBinary string, pl kernel.Placement) (*process, error) {
+func startShare(agentBinary string, pl kernel.Placement, stderr *os.File) (*process, error) {
 	// The socket is named relative to the process's directory, because its
 	// whole path may be longer than an address can be.
 	args := []string{"share", "--socket", "./" + shareSocket}
@@ -29,6 +30,7 @@ func startShare(agentBinary string, pl kernel.Placement) (*process, error) {
 	cmd.Args[0] = shareName(pl.ID)
 	cmd.Dir = pl.RunDir
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
+	cmd.Stdout, cmd.Stderr = stderr, stderr
 	proc, err := startDetached(cmd)
 	if err != nil {
 		return nil, fmt.Errorf("cannot share directories with the virtual machine: %w", err)
