@@ -18,12 +18,13 @@ func openTerminal(pts int) (master, slave int, err error) {
 		return -1, -1, fmt.Errorf("cannot unlock a terminal: %w", err)
 	}
 	// TIOCGPTPEER opens the other side whatever is mounted where (ioctl_tty(2)).
-	slave, err = unix.IoctlRetInt(master, unix.TIOCGPTPEER)
-	if err != nil {
+	// SAFETY: its argument is a number, the flags of open(2).
+	fd, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(master), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
+	if errno != 0 {
 		unix.Close(master)
-		return -1, -1, fmt.Errorf("cannot open a terminal: %w", err)
+		return -1, -1, fmt.Errorf("cannot open a terminal: %w", errno)
 	}
-	return master, slave, nil
+	return master, int(fd), nil
 }
 
 // setSize sets a terminal's size.
