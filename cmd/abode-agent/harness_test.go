@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -53,12 +53,36 @@ func startAgent(t *testing.T) *hostAgent {
 		t.Fatal(err)
 	}
 	h := &hostAgent{t: t, run: run, parent: "abode-test-" + filepath.Base(run), log: &bytes.Buffer{}}
-	h.cmd = exec.Command("/proc/self/exe", "host", "--run", run, "--cgroup-parent", h.parent)
-	h.cmd.Stderr = h.log
-	if err := h.cmd.Start(); err != nil {
+	h.cmd = spawnAgent(t, h)
+	h.client = newClient(run)
+	t.Cleanup(func() {
+		h.client.Close()
+		h.cmd.Process.Signal(syscall.SIGTERM)
+		h.cmd.Wait()
+		for _, dir := range h.cgroups() {
+			t.Errorf("the cgroup %s is left", dir)
+		}
+		log, _ := os.ReadFile(filepath.Join(run, "agent.log"))
+		os.RemoveAll(run)
+		if t.Failed() {
+			t.Logf("the agent's log:\n%s%s", log, h.log)
+		}
+	})
+	return h
+}
+
+func spawnAgent(t *testing.T, h *hostAgent) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe", "host", "--run", h.run, "--cgroup-parent", h.parent)
+	cmd.Stderr = h.log
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	h.client = agent.NewClient(func(ctx context.Context) (net.Conn, error) {
+	return cmd
+}
+
+func newClient(run string) *agent.Client {
+	return agent.NewClient(func(ctx context.Context) (net.Conn, error) {
 		for {
 			c, err := (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(run, "agent.sock"))
 			if err == nil {
@@ -71,19 +95,29 @@ func startAgent(t *testing.T) *hostAgent {
 			}
 		}
 	})
-	t.Cleanup(func() {
-		h.client.Close()
-		h.cmd.Process.Signal(syscall.SIGTERM)
-		h.cmd.Wait()
-		for _, dir := range h.cgroups() {
-			t.Errorf("the cgroup %s is left", dir)
-		}
-		os.RemoveAll(run)
-		if t.Failed() {
-			t.Logf("the agent's log:\n%s", h.log)
-		}
-	})
-	return h
+}
+
+func atoi(t *testing.T, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// secondLayer is a small one to be put above.
+func secondLayer(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	cmd := exec.Command("sh", "-c", "mkdir -p top/opt && mkfs.erofs top.erofs top >/dev/null")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return filepath.Join(dir, "top.erofs")
 }
 
 // cgroups lists what there is below the agent's cgroup parent.
@@ -287,5 +321,3 @@ func (h *hostAgent) output(req *agent.CreateRequest) string {
 	}
 	return out
 }
-
-var _ = io.EOF

@@ -44,13 +44,17 @@ func host(args []string) error {
 		return enterNamespace()
 	}
 	os.Unsetenv(inNamespace)
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-
 	lock, err := lockRun(*run)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
+	out, err := os.OpenFile(filepath.Join(*run, "agent.log"), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("cannot open the agent's log: %w", err)
+	}
+	defer out.Close()
+	log := slog.New(slog.NewTextHandler(out, nil))
 	// An agent that was killed has left these, and nobody else has.
 	if err := runtime.CleanCgroups(context.Background(), *parent); err != nil {
 		log.Warn("not everything of an earlier agent could be removed", "error", err)

@@ -14,6 +14,7 @@ import (
 // there: a user namespace may mount proc only where one is visible already.
 type builder struct {
 	cfg  *initConfig
+	ctl  *control
 	fds  []int
 	root int // the root file system; from attach on, its mount in this namespace
 
@@ -36,7 +37,7 @@ func (b *builder) build() error {
 	if err := setAttr(b.root, unix.MountAttr{Propagation: unix.MS_PRIVATE}, false); err != nil {
 		return fmt.Errorf("cannot make the root file system private: %w", err)
 	}
-	for _, step := range []func() error{b.system, b.mounts, b.files, b.hide} {
+	for _, step := range []func() error{b.openShares, b.system, b.mounts, b.files, b.hide} {
 		if err := step(); err != nil {
 			return err
 		}

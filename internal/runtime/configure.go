@@ -69,7 +69,7 @@ func (r *Runtime) initConfig(ctx context.Context, c *container, pid int, cu, sen
 	}
 	cfg.Dev = give(dev)
 	for _, m := range req.Mounts {
-		sm, fd, err := r.openMount(ctx, m, userns)
+		sm, fd, err := r.openMount(ctx, c, m, userns)
 		if err != nil {
 			return nil, nil, fmt.Errorf("cannot prepare the mount on %s: %w", m.Target, err)
 		}
@@ -129,7 +129,7 @@ func (c *container) writeFile(i int, f agent.File) (int, error) {
 }
 
 // openMount makes a detached mount of what a Mount names; tmpfs has none yet.
-func (r *Runtime) openMount(ctx context.Context, m agent.Mount, userns int) (stageMount, int, error) {
+func (r *Runtime) openMount(ctx context.Context, c *container, m agent.Mount, userns int) (stageMount, int, error) {
 	sm := stageMount{Target: m.Target, FD: -1, Options: m.Options, Dir: true, CopyUp: m.CopyUp, ReadOnly: m.ReadOnly}
 	if !filepath.IsAbs(m.Target) || filepath.Clean(m.Target) == "/" {
 		return sm, -1, errorf(agent.ClassInvalid, "%q is no place to mount on", m.Target)
@@ -139,14 +139,7 @@ func (r *Runtime) openMount(ctx context.Context, m agent.Mount, userns int) (sta
 	case agent.MountTmpfs:
 		return sm, -1, nil
 	case agent.MountShare:
-		if r.cfg.Share == nil {
-			return sm, -1, errorf(agent.ClassInvalid, "this kernel has no shares")
-		}
-		dir, err := r.cfg.Share(ctx, m.Source)
-		if err != nil {
-			return sm, -1, err
-		}
-		source = dir
+		return r.openShare(ctx, c, m, sm)
 	case agent.MountBind:
 	default:
 		return sm, -1, errorf(agent.ClassInvalid, "mounts of type %q are not supported", m.Type)

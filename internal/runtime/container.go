@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/abode-run/abode/internal/agent"
+	"github.com/abode-run/abode/internal/share/guest"
 )
 
 // container is one container, from create to delete.
@@ -32,7 +33,8 @@ type container struct {
 	devpts        int
 	rootUID       int // on this kernel
 	rootGID       int
-	made          []string // mount points that were made in the writable layer
+	made          []string       // mount points that were made in the writable layer
+	shares        []*guest.Share // while it is created: for the stage to mount, in the order of its mounts
 
 	op sync.Mutex // serialises pause, resume, update, delete
 

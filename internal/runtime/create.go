@@ -203,7 +203,9 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 	if len(fds) > 1 {
 		io.setTerminal(fds[1])
 	}
-	c.made = reply.Made
+	if err := c.rememberMade(reply.Made); err != nil {
+		return err
+	}
 	for _, w := range reply.Warnings {
 		r.log.Warn(w, "container", c.id)
 	}
@@ -223,6 +225,7 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 func (r *Runtime) configure(ctx context.Context, c *container, pid int, ctl *control, io *stdio, cu *cleanup.Stack) (reply stageReply, fds []int, err error) {
 	var sent cleanup.Stack // descriptors that the stage gets
 	defer sent.Clean()
+	defer c.closeShares()
 	cfg, give, err := r.initConfig(ctx, c, pid, cu, &sent)
 	if err != nil {
 		return reply, nil, err
@@ -241,7 +244,7 @@ func (r *Runtime) configure(ctx context.Context, c *container, pid int, ctl *con
 	if err := ctl.send(cfg, give...); err != nil {
 		return reply, nil, err
 	}
-	if fds, err = ctl.receive(&reply); err != nil {
+	if fds, err = r.receiveReady(c, ctl, &reply); err != nil {
 		if errors.Is(err, os.ErrClosed) || strings.Contains(err.Error(), "EOF") {
 			err = errors.New("the container's first process ended before it was ready")
 			if c.cgroup.oomKilled() {

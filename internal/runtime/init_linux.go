@@ -36,7 +36,7 @@ func initMain(ctl *control) error {
 			return err
 		}
 	}
-	b := &builder{cfg: &cfg, fds: fds, root: at(fds, cfg.Rootfs)}
+	b := &builder{cfg: &cfg, ctl: ctl, fds: fds, root: at(fds, cfg.Rootfs)}
 	if err := b.build(); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -61,9 +62,11 @@ func (p *process) watch(pidfd *os.File) {
 	}
 	at := time.Now()
 	oom := p.ended()
-	p.ctl.Close()
 	close(p.dead)
 	p.stdio.exit()
+	p.startMu.Lock() // whoever starts it hears first why it has ended
+	p.ctl.Close()
+	p.startMu.Unlock()
 	<-p.stdio.done
 	p.mu.Lock()
 	p.over = true
@@ -103,15 +106,10 @@ func (p *process) start() error {
 		p.mu.Unlock()
 		return reply.Error
 	}
-	if err == io.EOF {
+	if err == io.EOF || errors.Is(err, unix.ECONNRESET) { // the latter: it was killed before it had read
 		return nil
 	}
-	select {
-	case <-p.dead: // it was so quick, or was killed
-		return nil
-	default:
-		return fmt.Errorf("cannot hear of the process's start: %w", err)
-	}
+	return fmt.Errorf("cannot hear of the process's start: %w", err)
 }
 
 func (p *process) signal(sig int) error {

@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/abode-run/abode/internal/agent"
+	"github.com/abode-run/abode/internal/share/guest"
 )
 
 // Config says where a Runtime works.
@@ -32,8 +33,8 @@ type Config struct {
 	// earlier runtime left in it is removed.
 	Dir string
 	Log *slog.Logger
-	// Share mounts a share of the host's, in a guest, and returns where. nil: there are none.
-	Share func(ctx context.Context, source string) (dir string, err error)
+	// Share asks the host, in a guest, for a stream that serves a share. nil: there are none.
+	Share func(ctx context.Context, tag string) (*guest.Share, error)
 }
 
 // Runtime holds the containers of one kernel. Its methods may be called

@@ -137,6 +137,10 @@ type stageMount struct {
 	CopyUp  bool
 	// ReadOnly is applied after CopyUp.
 	ReadOnly bool
+	// Share is the type of the root of a share, as st_mode has it; the stage
+	// mounts it. 0: it is none.
+	Share uint32
+	Attrs uint64 // of a share's mount
 }
 
 // cgroupView is a cgroup file system for the container to see.

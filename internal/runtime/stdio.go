@@ -84,6 +84,8 @@ func (s *stdio) handOver(fds *[]int) (stdio [3]int) {
 	for i, f := range s.theirs {
 		if f != nil {
 			stdio[i] = len(*fds)
+			// A workload expects pipes that block; O_NONBLOCK is the open file's.
+			_ = unix.SetNonblock(int(rawFD(f)), false)
 			*fds = append(*fds, int(rawFD(f)))
 		}
 	}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -111,7 +112,37 @@ func (s *Server) registerProcesses(r *runtime.Runtime) {
 	}
 }
 
-func (s *Server) registerFiles(r *runtime.Runtime) {}
+func (s *Server) registerFiles(r *runtime.Runtime) {
+	m := s.methods
+	m[agent.MethodStat] = unary(func(ctx context.Context, req *agent.PathRequest) (agent.FileStat, error) { return r.Stat(ctx, req) })
+	m[agent.MethodDiff] = unary(func(_ context.Context, req *agent.IDRequest) (agent.DiffResponse, error) { return r.Diff(req.ID) })
+	m[agent.MethodArchive] = func(c *call) error {
+		var req agent.PathRequest
+		if err := c.decode(&req); err != nil {
+			return err
+		}
+		c.watch()
+		stop := context.AfterFunc(c.ctx, func() { c.stream.SetDeadline(time.Unix(1, 0)) })
+		defer stop()
+		return r.Archive(c.ctx, &req, func() error { return c.answer(agent.Empty{}) }, c.stream)
+	}
+	m[agent.MethodExtract] = func(c *call) error {
+		var req agent.ExtractRequest
+		if err := c.decode(&req); err != nil {
+			return err
+		}
+		err := r.Extract(c.ctx, &req, func() error { return c.answer(agent.Empty{}) }, c.stream)
+		if !c.answered {
+			return err
+		}
+		// The caller must not be stuck with bytes that nobody reads.
+		io.Copy(io.Discard, c.stream)
+		if err != nil {
+			return agent.WriteFrame(c.stream, agent.Response{Error: asError(err)})
+		}
+		return c.answer(agent.Empty{})
+	}
+}
 
 func release() string {
 	var u unix.Utsname
