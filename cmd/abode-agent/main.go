@@ -10,6 +10,8 @@ import (
 	"github.com/abode-run/abode/internal/agent/guest"
 	"github.com/abode-run/abode/internal/agent/server"
 	"github.com/abode-run/abode/internal/runtime"
+	"github.com/abode-run/abode/internal/share"
+	shareguest "github.com/abode-run/abode/internal/share/guest"
 	"github.com/abode-run/abode/internal/version"
 )
 
@@ -19,7 +21,8 @@ func main() {
 	if len(os.Args) > 1 {
 		command = os.Args[1]
 	}
-	if os.Getpid() == 1 {
+	// The process that serves shares is PID 1 of a namespace too.
+	if os.Getpid() == 1 && command != "share-jail" {
 		command = "guest"
 	}
 	var err error
@@ -28,10 +31,14 @@ func main() {
 		err = host(os.Args[2:])
 	case "guest":
 		err = runGuest()
+	case "share":
+		err = share.Main(os.Args[2:])
+	case "share-jail":
+		err = share.JailMain(os.Args[2:])
 	case "version":
 		fmt.Println(version.Version)
 	default:
-		fmt.Fprintln(os.Stderr, "usage: abode-agent host --run DIR | version")
+		fmt.Fprintln(os.Stderr, "usage: abode-agent host --run DIR | share --socket PATH --share TAG=PATH[:ro]... | version")
 		os.Exit(2)
 	}
 	if err != nil {
@@ -44,7 +51,8 @@ func main() {
 func runGuest() error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	return guest.Run(log, func(h guest.Hooks) (guest.Server, error) {
-		r, err := runtime.New(runtime.Config{Dir: "/run/abode", Log: log})
+		shares := shareguest.NewPort(guest.ShareChannel())
+		r, err := runtime.New(runtime.Config{Dir: "/run/abode", Log: log, Share: shares.Open})
 		if err != nil {
 			return nil, err
 		}

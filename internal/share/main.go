@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -83,6 +84,7 @@ func Main(args []string) error {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT)
 	defer signal.Stop(signals)
+	runtime.LockOSThread() // PDEATHSIG is sent when the thread that forked ends
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("cannot start the share's jail: %w", err)
 	}

@@ -154,7 +154,7 @@ func agentMain([]string) error {
 			if err != nil {
 				return err
 			}
-			if err := unix.Mount("abode", target, "fuse", unix.MS_NOSUID|unix.MS_NODEV, guest.Options(fd, s.Mode)); err != nil {
+			if err := unix.Mount("abode", target, "fuse", unix.MS_NOSUID|unix.MS_NODEV, strings.Join(guest.Options(fd, s.Mode), ",")); err != nil {
 				return err
 			}
 			wg.Go(func() {

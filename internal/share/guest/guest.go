@@ -8,7 +8,7 @@
 //
 //	agent:  share, err := port.Open(ctx, tag)
 //	init:   fd := open("/dev/fuse", O_RDWR|O_NONBLOCK|O_CLOEXEC)
-//	        mount("abode", target, "fuse", flags, Options(fd, share.Mode))
+//	        mount "fuse" with Options(fd, share.Mode), by fsconfig(2) or mount(2)
 //	agent:  go Relay(fuse, share)
 //
 // The target must be a directory when the share's root is one, else a file.
@@ -34,12 +34,15 @@ import (
 // it (mode 0666), as udev does on hosts.
 const Device = "/dev/fuse"
 
-// Options are the data of mount(2) for a share: fd is the open device's number
-// in the process that mounts, mode the share's. Permissions are checked by the
-// kernel that mounts, with the IDs of the container.
-func Options(fd int, mode uint32) string {
-	return fmt.Sprintf("fd=%d,rootmode=%o,user_id=0,group_id=0,default_permissions,allow_other,max_read=%d",
-		fd, mode&unix.S_IFMT, wire.MaxWrite)
+// Options are those of the mount of a share: fd is the open device's number in
+// the process that mounts, mode the share's. Permissions are checked by the
+// kernel that mounts, with the IDs of the container. mount(2) takes them
+// joined by commas.
+func Options(fd int, mode uint32) []string {
+	return []string{
+		fmt.Sprintf("fd=%d", fd), fmt.Sprintf("rootmode=%o", mode&unix.S_IFMT), "user_id=0", "group_id=0",
+		"default_permissions", "allow_other", fmt.Sprintf("max_read=%d", wire.MaxWrite),
+	}
 }
 
 // A Port is the guest's end of the channel to the host's share process. It is
