@@ -1,9 +1,11 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/gorilla/mux"
@@ -90,7 +92,33 @@ func (s *server) execStart(w http.ResponseWriter, r *http.Request) error {
 		_, err = io.WriteString(conn, text)
 		return err
 	}
-	return conn.served(streams.Serve(conn.ctx, conn, framed))
+	return conn.served(streams.Serve(conn.ctx, &execConn{conn, func() { s.awaitExec(conn.ctx, id) }}, framed))
+}
+
+// execConn is the connection of an exec. Its output's end reaches the client
+// when the exec's own end is known: the CLIs then ask for its exit code, once.
+type execConn struct {
+	*hijacked
+	ended func()
+}
+
+func (c *execConn) CloseWrite() error {
+	c.ended()
+	return c.hijacked.CloseWrite()
+}
+
+// awaitExec waits until an exec has ended. Mostly it has, or is about to.
+func (s *server) awaitExec(ctx context.Context, id string) {
+	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		if exec, err := s.engine.ExecInspect(ctx, id); err != nil || !exec.Running {
+			return
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (s *server) execResize(w http.ResponseWriter, r *http.Request) error {
