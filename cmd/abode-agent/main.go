@@ -16,7 +16,8 @@ import (
 )
 
 func main() {
-	runtime.Stage() // does not return in a stage of a container
+	runtime.Stage()  // does not return in a stage of a container
+	guest.Modprobe() // does not return when the kernel of a guest wants a module
 	command := ""
 	if len(os.Args) > 1 {
 		command = os.Args[1]

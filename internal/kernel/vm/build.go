@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/abode-run/abode/internal/agent"
@@ -33,13 +33,13 @@ func (p *Provider) buildTemplate(ctx context.Context, s shape, dir, key string) 
 	var tpl *template
 	var err error
 	for attempt := range 2 {
-		if tpl, err = p.bootAndSave(ctx, s); err == nil || ctx.Err() != nil {
+		if tpl, err = p.bootAndSave(ctx, s, dir); err == nil || ctx.Err() != nil {
 			break
 		}
 		p.log.Warn("a VM template could not be made", "attempt", attempt+1, "err", err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot make a VM template: %w", err)
+		return nil, fmt.Errorf("cannot make a VM template: %w: %w", errNoGuest, err)
 	}
 	booted := time.Since(begin)
 	if err := writeTemplate(dir, key, s.kernel.Name, tpl); err != nil {
@@ -49,15 +49,18 @@ func (p *Provider) buildTemplate(ctx context.Context, s shape, dir, key string) 
 	return tpl, nil
 }
 
-func (p *Provider) bootAndSave(ctx context.Context, s shape) (*template, error) {
+func (p *Provider) bootAndSave(ctx context.Context, s shape, dir string) (*template, error) {
 	var cu cleanup.Stack
 	defer cu.Clean()
-	runDir, err := os.MkdirTemp("", "abode-template-")
+	// The hypervisor dies with the thread that started it (PR_SET_PDEATHSIG).
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	runDir, err := os.MkdirTemp(dir, ".tmp-boot-")
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a directory for sockets: %w", err)
 	}
 	cu.Add(func() { os.RemoveAll(runDir) })
-	m := &machine{shape: s, name: "abode-template-" + filepath.Base(runDir), owner: p.cfg.TemplateOwner, runDir: runDir, shared: true}
+	m := &machine{shape: s, name: "abode-template-" + s.key, owner: p.cfg.TemplateOwner, runDir: runDir, shared: true, tscKHz: p.bootKHz(s)}
 	cu.Add(func() { m.fds.close() })
 	if m.image, err = imageDisk(&m.fds, nil); err != nil {
 		return nil, err

@@ -36,7 +36,9 @@ func (g *guest) watch() {
 	if g.share != nil {
 		go func() {
 			<-g.share.gone
-			if g.proc.alive() {
+			select {
+			case <-g.proc.gone:
+			case <-time.After(time.Second): // the hypervisor's end is noticed too by then
 				g.provider.log.Warn("a virtual machine lost its shares", "container", g.placement.ID, "says", noteText(g.notes.share, 1000))
 			}
 		}()

@@ -26,6 +26,7 @@ type machine struct {
 	owner  int    // user and group ID of the hypervisor
 	runDir string // for sockets
 
+	tscKHz   int64  // for a boot
 	image    string // as imageDisk returned it, in fds
 	writable *os.File
 	log      *os.File // write-only, appending
@@ -130,6 +131,11 @@ func (m *machine) start() (*process, notes, error) {
 		cred.Groups = []uint32{uint32(m.accel.KVMGroup)}
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
+	if m.shared {
+		// Nobody looks for the hypervisor of a template that a killed daemon
+		// was making. The caller keeps its thread.
+		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	}
 	proc, err := startDetached(cmd)
 	if err != nil {
 		n.close()
@@ -172,7 +178,7 @@ func (m *machine) args() ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		args = append(args, "-kernel", kernelPath, "-initrd", initrdPath, "-append", m.commandLine())
+		args = append(args, "-kernel", kernelPath, "-initrd", initrdPath, "-append", m.commandLine(m.tscKHz))
 	}
 	if m.accel.Name == accel.KVM {
 		// -cpu host aborts on hosts that hide MSR 0x10a behind the feature's bit.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 	"golang.org/x/sys/unix"
@@ -104,7 +105,13 @@ func pruneTemplates(dir string, limit int) {
 	var list []aged
 	for _, e := range entries {
 		fi, err := e.Info()
-		if err != nil || !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
+		if err != nil || !e.IsDir() {
+			continue
+		}
+		if strings.HasPrefix(e.Name(), ".") {
+			if time.Since(fi.ModTime()) > time.Hour { // of a daemon that was killed
+				os.RemoveAll(filepath.Join(dir, e.Name()))
+			}
 			continue
 		}
 		list = append(list, aged{e.Name(), fi.ModTime().UnixNano()})

@@ -40,23 +40,36 @@ func (p *Provider) Place(ctx context.Context, pl kernel.Placement) (kernel.Kerne
 	}
 	log := p.log.With("container", pl.ID)
 	if !pl.NoTemplate && !p.templateFails(s) {
-		tpl, err := p.template(ctx, s)
-		if err != nil {
-			return nil, err
-		}
-		g, err := p.launch(ctx, pl, s, placed, tpl, resumeDeadline)
-		if err == nil || ctx.Err() != nil {
+		g, err := p.resume(ctx, pl, s, placed)
+		if !worthAnotherTry(ctx, err) {
 			return g, err
 		}
-		log.Warn("a virtual machine did not start from its template, which is thrown away; booting it", "err", err)
+		log.Warn("a virtual machine did not start from a template; booting it", "err", err)
 		p.discardTemplate(s)
 	}
 	g, err := p.launch(ctx, pl, s, placed, nil, bootDeadline)
-	if err == nil || ctx.Err() != nil {
+	if !worthAnotherTry(ctx, err) {
 		return g, err
 	}
 	log.Warn("a virtual machine did not boot; trying once more", "err", err)
 	return p.launch(ctx, pl, s, placed, nil, bootDeadline)
+}
+
+// errNoGuest says that a hypervisor was started and its guest did not come up,
+// in contrast to whatever else may be wrong with a placement.
+var errNoGuest = errors.New("the virtual machine did not come up")
+
+func worthAnotherTry(ctx context.Context, err error) bool {
+	return errors.Is(err, errNoGuest) && ctx.Err() == nil
+}
+
+// resume starts a guest from the shape's template.
+func (p *Provider) resume(ctx context.Context, pl kernel.Placement, s shape, placed []agent.Layer) (kernel.Kernel, error) {
+	tpl, err := p.template(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return p.launch(ctx, pl, s, placed, tpl, resumeDeadline)
 }
 
 // launch starts one hypervisor and wakes its guest. It closes tpl. On error
@@ -68,6 +81,8 @@ func (p *Provider) launch(ctx context.Context, pl kernel.Placement, s shape, pla
 	cu.Add(func() { m.fds.close() })
 	if tpl != nil {
 		m.memory, m.incoming = tpl.memory, tpl.state
+	} else {
+		m.tscKHz = p.bootKHz(s)
 	}
 	if err := p.openFiles(m, pl); err != nil {
 		return nil, err
@@ -106,11 +121,14 @@ func (p *Provider) launch(ctx context.Context, pl kernel.Placement, s shape, pla
 	}
 	if tpl != nil {
 		if err := load(ctx, monitor, m.incomingFD); err != nil {
-			return nil, fmt.Errorf("%w%s", err, notes.quote())
+			return nil, fmt.Errorf("%w: %w%s", errNoGuest, err, notes.quote())
 		}
 	}
 	if err := g.wake(ctx, deadline); err != nil {
-		return nil, fmt.Errorf("the virtual machine did not answer: %w%s", err, notes.quote())
+		return nil, fmt.Errorf("%w: %w%s", errNoGuest, err, notes.quote())
+	}
+	if g.share != nil && !g.share.alive() {
+		return nil, fmt.Errorf("cannot share directories with the virtual machine: %s", noteText(notes.share, 1000))
 	}
 	p.log.Debug("a virtual machine is awake", "container", pl.ID, "pid", proc.PID, "template", tpl != nil, "took", time.Since(begin).Round(time.Millisecond))
 	cu.Release()

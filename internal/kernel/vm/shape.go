@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 
 	"github.com/abode-run/abode/internal/kernel"
 	"github.com/abode-run/abode/internal/kernel/vm/accel"
@@ -36,12 +37,11 @@ const (
 type shape struct {
 	kernel    kernels.Kernel
 	initramfs string
-	agentSum  string
 	qemu      tool
 	accel     accel.Choice
 	cpus      int
-	memory    int64 // bytes of guest memory
-	tscKHz    int64 // 0: the guest finds out by itself
+	memory    int64  // bytes of guest memory
+	key       string // names its template
 }
 
 // shape says what machine a placement needs.
@@ -57,18 +57,18 @@ func (p *Provider) shape(pl kernel.Placement) (shape, error) {
 	if err != nil {
 		return shape{}, err
 	}
-	s := shape{kernel: k, agentSum: a.sum, qemu: p.hypervisor(), accel: p.accelerator()}
+	s := shape{kernel: k, qemu: p.hypervisor(), accel: p.accelerator()}
 	if s.cpus, err = guestCPUs(pl.CPUs); err != nil {
 		return shape{}, err
 	}
 	if s.memory, err = guestMemory(pl.Memory); err != nil {
 		return shape{}, err
 	}
-	if s.accel.Name == accel.TCG {
-		s.tscKHz = p.tsc.khz()
+	if s.initramfs, err = initramfs.Build(filepath.Join(p.cfg.Root, "vm"), k, a.path, a.sum); err != nil {
+		return shape{}, err
 	}
-	s.initramfs, err = initramfs.Build(filepath.Join(p.cfg.Root, "vm"), k, a.path, a.sum)
-	return s, err
+	s.key = s.templateKey()
+	return s, nil
 }
 
 // guestCPUs is the number of whole CPUs that hold the given share of them.
@@ -106,16 +106,16 @@ func hostMemory() int64 {
 	return 0
 }
 
-// key names the shape's template. The clock's frequency is not part of it, as
-// each measurement differs by a few millionths; the host's CPU is.
-func (s shape) key() string {
+// templateKey names the shape's template. The clock's frequency is not part of
+// it, as each measurement differs by a few millionths; the host's CPU is.
+func (s shape) templateKey() string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\n%s\n%s\n%s\n%s\n%d\n%d\n%s\n", machineLayout, s.kernel.SHA256, filepath.Base(s.initramfs), s.qemu.stamp, s.accel.Name, s.cpus, s.memory, hostCPU())
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
 // hostCPU identifies the model and features of the host's CPU.
-func hostCPU() string {
+var hostCPU = sync.OnceValue(func() string {
 	b, _ := os.ReadFile("/proc/cpuinfo")
 	var id strings.Builder
 	for line := range strings.Lines(string(b)) {
@@ -127,11 +127,12 @@ func hostCPU() string {
 		}
 	}
 	return id.String()
-}
+})
 
 // commandLine is what the guest's kernel is told. The console is a port that
-// the host keeps the first 64 KiB of. A panic resets, which ends the hypervisor.
-func (s shape) commandLine() string {
+// the host keeps the first 64 KiB of. A panic resets, which ends the
+// hypervisor. tscKHz is 0 when the guest has to find out by itself.
+func (s shape) commandLine(tscKHz int64) string {
 	args := []string{
 		"console=ttyS0", "quiet", "loglevel=4", "panic=-1", "reboot=t", "8250.nr_uarts=1",
 		"cgroup_no_v1=all", "lsm=landlock", "audit=0", "nowatchdog", "rcupdate.rcu_expedited=1",
@@ -140,8 +141,8 @@ func (s shape) commandLine() string {
 	if s.accel.Name == accel.TCG {
 		// Nothing is speculated in emulation, so there is nothing to mitigate.
 		args = append(args, "mitigations=off", "no_timer_check", "transparent_hugepage=never")
-		if s.tscKHz > 0 {
-			args = append(args, fmt.Sprintf("tsc_early_khz=%d", s.tscKHz), "tsc=reliable")
+		if tscKHz > 0 {
+			args = append(args, fmt.Sprintf("tsc_early_khz=%d", tscKHz), "tsc=reliable")
 		}
 	}
 	if s.accel.Name == accel.KVM {

@@ -121,7 +121,7 @@ func (t *template) close() {
 // template returns the shape's template, from memory, from disk, or made now.
 // The caller closes it.
 func (p *Provider) template(ctx context.Context, s shape) (*template, error) {
-	key := s.key()
+	key := s.key
 	if tpl, err := p.templates.dup(key); tpl != nil || err != nil {
 		return tpl, err
 	}
@@ -157,7 +157,7 @@ func (p *Provider) template(ctx context.Context, s shape) (*template, error) {
 
 // discardTemplate throws a template away with which a guest did not start.
 func (p *Provider) discardTemplate(s shape) {
-	key := s.key()
+	key := s.key
 	defer p.templates.lock(key)()
 	p.templates.drop(key)
 	os.RemoveAll(filepath.Join(p.cfg.Root, "templates", key))
@@ -170,7 +170,7 @@ func (p *Provider) discardTemplate(s shape) {
 func (p *Provider) templateFails(s shape) bool {
 	p.templates.mu.Lock()
 	defer p.templates.mu.Unlock()
-	return p.templates.failed[s.key()] >= 3
+	return p.templates.failed[s.key] >= 3
 }
 
 // lockFile holds a lock among processes.

@@ -21,7 +21,7 @@ func templateDir(t *testing.T, p *Provider, pl kernel.Placement) (dir, key strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	return filepath.Join(p.cfg.Root, "templates", s.key()), s.key()
+	return filepath.Join(p.cfg.Root, "templates", s.key), s.key
 }
 
 func fromTemplate(t *testing.T, pl kernel.Placement) bool {
@@ -40,10 +40,6 @@ func TestTornTemplate(t *testing.T) {
 	place(t, p, placement(t, p))
 	pl := placement(t, p)
 	dir, key := templateDir(t, p, pl)
-	before, err := os.Stat(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
 	f, err := os.OpenFile(filepath.Join(dir, "memory"), os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -60,9 +56,11 @@ func TestTornTemplate(t *testing.T) {
 	if !fromTemplate(t, pl) {
 		t.Error("the guest was booted")
 	}
-	if after, err := os.Stat(dir); err != nil || os.SameFile(before, after) {
-		t.Errorf("the template was not made anew: %v", err)
+	tpl, err := loadTemplate(dir, key)
+	if err != nil {
+		t.Fatalf("the template was not made anew: %v", err)
 	}
+	tpl.close()
 }
 
 // TestBadTemplate has a template that is whole and does not work: the guest is

@@ -5,6 +5,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/abode-run/abode/internal/kernel/vm/accel"
 )
 
 // tscClock measures the frequency of the host's time stamp counter, which an
@@ -24,6 +26,14 @@ const tscBaseline = 200 * time.Millisecond
 
 func (c *tscClock) start() {
 	c.once.Do(func() { c.begin, c.first = tscNow() })
+}
+
+// bootKHz is what a guest that is booted now is told.
+func (p *Provider) bootKHz(s shape) int64 {
+	if s.accel.Name != accel.TCG {
+		return 0
+	}
+	return p.tsc.khz()
 }
 
 // khz returns the frequency, or 0 when the counter is not a clock here.

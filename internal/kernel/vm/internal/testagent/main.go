@@ -14,6 +14,7 @@ import (
 
 	"github.com/abode-run/abode/internal/agent"
 	"github.com/abode-run/abode/internal/agent/guest"
+	"github.com/abode-run/abode/internal/share"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,6 +27,14 @@ type Request struct {
 
 func main() {
 	guest.Modprobe()
+	if len(os.Args) > 1 {
+		run := map[string]func([]string) error{"share": share.Main, "share-jail": share.JailMain}[os.Args[1]]
+		if err := run(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	err := guest.Run(log, func(h guest.Hooks) (guest.Server, error) { return server{h}, nil })
 	log.Error("cannot run the guest", "err", err)
