@@ -111,14 +111,14 @@ func (e *Engine) Close(ctx context.Context) error {
 	e.cancel()
 	e.watch.Wait()
 	var errs []error
-	active := map[kernel.Isolation]int{}
 	for _, c := range e.containers.all() {
-		rec, st := c.snapshot()
-		if st.Phase.active() || st.Phase == phaseStarting || st.Borrowed {
-			active[rec.Isolation]++
+		c.mu.Lock()
+		if c.kernel != nil && c.rec.ownKernel() {
+			c.kernel.Agent().Close() // the next engine's is the one session that an agent has
 		}
+		c.mu.Unlock()
 	}
-	errs = append(errs, e.walls.close(ctx, active))
+	errs = append(errs, e.walls.close(ctx))
 	errs = append(errs, e.network.Close(ctx))
 	errs = append(errs, e.images.Close())
 	e.unlock()

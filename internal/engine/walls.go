@@ -40,13 +40,8 @@ func (w *walls) open(e *Engine) error {
 	return nil
 }
 
-// close ends what runs for a wall that has no active container.
-func (w *walls) close(ctx context.Context, active map[kernel.Isolation]int) error {
-	if active[kernel.Container] > 0 {
-		return nil
-	}
-	return w.host.Close(ctx)
-}
+// close ends what runs for a wall and has no container.
+func (w *walls) close(ctx context.Context) error { return w.host.Close(ctx) }
 
 func (w *walls) kernels() *kernels.Store { return w.guest.Kernels() }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -33,6 +34,7 @@ type Config struct {
 type Provider struct {
 	cfg Config
 
+	closed  atomic.Bool // Close was called: another provider looks after the agent
 	mu      sync.Mutex
 	current *process // the agent that was last seen; nil before the first
 }
@@ -114,6 +116,7 @@ func (p *Provider) Info(ctx context.Context) (agent.InfoResponse, error) {
 // Close ends the agent if it has no container, and leaves it otherwise. The
 // provider is not used afterwards.
 func (p *Provider) Close(ctx context.Context) error {
+	p.closed.Store(true)
 	a, err := p.ensure(ctx, false)
 	if errors.Is(err, kernel.ErrGone) {
 		return nil

@@ -131,7 +131,7 @@ func (p *Provider) watch(a *process) {
 	unix.Close(a.pidfd)
 	close(a.gone)
 	a.client.Close()
-	if !a.expected.Load() {
+	if !a.expected.Load() && !p.closed.Load() {
 		p.cfg.Log.Warn("the host's agent died; its containers are lost, a new one takes over")
 		if _, err := p.ensure(context.Background(), true); err != nil {
 			p.cfg.Log.Error("cannot replace the host's agent", "error", err)
