@@ -5,9 +5,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/go-units"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
@@ -15,10 +15,6 @@ import (
 
 	"github.com/abode-run/abode/internal/cli/format"
 )
-
-// isolationAnnotation is where the engine's list says how strong the wall
-// around a container is: Docker's summary has no field for it.
-const isolationAnnotation = "abode.isolation"
 
 var psHeaders = format.Headers{
 	"ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "CreatedAt": "CREATED AT", "RunningFor": "CREATED",
@@ -72,20 +68,26 @@ network, publish, expose, health, isolation.`,
 		if latest {
 			last = 1
 		}
-		r, err := c.ContainerList(ctx, client.ContainerListOptions{
+		o := client.ContainerListOptions{
 			All: all, Limit: max(last, 0), Filters: fs, Size: size || strings.Contains(fmtFlag, ".Size"),
-		})
+		}
+		r, err := c.ContainerList(ctx, o)
 		if err != nil {
 			return err
 		}
-		kinds := map[string]string{}
-		if !quiet && (fmtFlag == "" || fmtFlag == "json" || fmtFlag == "table" || strings.Contains(fmtFlag, ".Isolation") || strings.Contains(fmtFlag, "json .")) {
-			kinds = isolationsOf(ctx, c, r.Items)
+		var vms map[string]bool
+		if len(r.Items) > 0 && showsIsolation(fmtFlag, quiet) {
+			if vms, err = vmsAmong(ctx, c, o); err != nil {
+				return err
+			}
 		}
 		var rows []psRow
 		for _, item := range r.Items {
 			row := newPsRow(item, noTrunc)
-			row.Isolation = kinds[item.ID]
+			row.Isolation = "container"
+			if vms[item.ID] {
+				row.Isolation = "vm"
+			}
 			rows = append(rows, row)
 		}
 		table := psTable
@@ -100,42 +102,36 @@ network, publish, expose, health, isolation.`,
 	return cmd
 }
 
-// isolationsOf finds the isolation of each container: in the list, or where
-// an engine doesn't put it there, by inspecting it.
-func isolationsOf(ctx context.Context, c *client.Client, items []container.Summary) map[string]string {
-	out := make(map[string]string, len(items))
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, 8)
-	for _, item := range items {
-		if v, ok := item.HostConfig.Annotations[isolationAnnotation]; ok {
-			mu.Lock()
-			out[item.ID] = v
-			mu.Unlock()
-			continue
-		}
-		wg.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			r, err := c.ContainerInspect(ctx, item.ID, client.ContainerInspectOptions{})
-			if err != nil || r.Container.HostConfig == nil {
-				return
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			out[item.ID] = isolationName(r.Container.HostConfig.Isolation)
-		})
+// showsIsolation tells whether a list with these flags has the isolation in it.
+func showsIsolation(format string, quiet bool) bool {
+	switch format {
+	case "":
+		return !quiet
+	case "table", "json":
+		return true
 	}
-	wg.Wait()
-	return out
+	return strings.Contains(format, ".Isolation") || strings.Contains(format, "json .")
 }
 
-// isolationName is what an isolation is called in lists.
-func isolationName(i container.Isolation) string {
-	if i.IsDefault() {
-		return "container"
+// vmsAmong are the IDs of the containers in a list that have a kernel of
+// their own. Docker's summary has no field for the isolation, but the engine
+// has a filter; one that refuses the filter is not Abode's, and has no VMs.
+func vmsAmong(ctx context.Context, c *client.Client, o client.ContainerListOptions) (map[string]bool, error) {
+	o.Size, o.Limit = false, 0
+	if o.Filters = o.Filters.Clone(); o.Filters == nil {
+		o.Filters = client.Filters{}
 	}
-	return string(i)
+	o.All = true // a container may have ended since
+	o.Filters["isolation"] = map[string]bool{"vm": true}
+	r, err := c.ContainerList(ctx, o)
+	if errdefs.IsInvalidArgument(err) {
+		return nil, nil
+	}
+	vms := make(map[string]bool, len(r.Items))
+	for _, item := range r.Items {
+		vms[item.ID] = true
+	}
+	return vms, err
 }
 
 func newPsRow(s container.Summary, noTrunc bool) psRow {
