@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	goruntime "runtime"
+	"runtime/debug"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -54,6 +55,7 @@ func host(args []string) error {
 		return fmt.Errorf("cannot open the agent's log: %w", err)
 	}
 	defer out.Close()
+	_ = debug.SetCrashOutput(out, debug.CrashOptions{})
 	log := slog.New(slog.NewTextHandler(out, nil))
 	// An agent that was killed has left these, and nobody else has.
 	if err := runtime.CleanCgroups(context.Background(), *parent); err != nil {

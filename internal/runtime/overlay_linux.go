@@ -96,7 +96,8 @@ func overlay(dir string, fs *rootfs, userns int, uid, gid int) (int, error) {
 		if err != nil {
 			return "", fmt.Errorf("cannot open %s: %w", path, err)
 		}
-		cu.Add(func() { unix.Close(fd) })
+		plain := fd
+		cu.Add(func() { unix.Close(plain) })
 		if userns >= 0 {
 			at := filepath.Join(dir, name)
 			if err := os.Mkdir(at, 0o700); err != nil {
@@ -115,10 +116,12 @@ func overlay(dir string, fs *rootfs, userns int, uid, gid int) (int, error) {
 				return "", fmt.Errorf("cannot attach the mapped mount of %s: %w", path, err)
 			}
 			cu.Add(func() { unix.Unmount(at, unix.MNT_DETACH) })
-			if fd, err = unix.Open(at, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0); err != nil {
+			mapped, err := unix.Open(at, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+			if err != nil {
 				return "", fmt.Errorf("cannot open the mapped mount of %s: %w", path, err)
 			}
-			cu.Add(func() { unix.Close(fd) })
+			cu.Add(func() { unix.Close(mapped) })
+			fd = mapped
 		}
 		return "/proc/self/fd/" + strconv.Itoa(fd), nil
 	}
