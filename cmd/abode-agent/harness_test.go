@@ -40,7 +40,6 @@ type hostAgent struct {
 	run    string
 	parent string
 	client *agent.Client
-	log    *bytes.Buffer
 }
 
 func startAgent(t *testing.T) *hostAgent {
@@ -52,7 +51,7 @@ func startAgent(t *testing.T) *hostAgent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &hostAgent{t: t, run: run, parent: "abode-test-" + filepath.Base(run), log: &bytes.Buffer{}}
+	h := &hostAgent{t: t, run: run, parent: "abode-test-" + filepath.Base(run)}
 	h.cmd = spawnAgent(t, h)
 	h.client = newClient(run)
 	t.Cleanup(func() {
@@ -63,9 +62,10 @@ func startAgent(t *testing.T) *hostAgent {
 			t.Errorf("the cgroup %s is left", dir)
 		}
 		log, _ := os.ReadFile(filepath.Join(run, "agent.log"))
+		stderr, _ := os.ReadFile(filepath.Join(run, "stderr"))
 		os.RemoveAll(run)
 		if t.Failed() {
-			t.Logf("the agent's log:\n%s%s", log, h.log)
+			t.Logf("the agent's log:\n%s%s", log, stderr)
 		}
 	})
 	return h
@@ -74,7 +74,13 @@ func startAgent(t *testing.T) *hostAgent {
 func spawnAgent(t *testing.T, h *hostAgent) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe", "host", "--run", h.run, "--cgroup-parent", h.parent)
-	cmd.Stderr = h.log
+	// A file, because what is still written to a pipe is lost with the test.
+	stderr, err := os.OpenFile(filepath.Join(h.run, "stderr"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stderr.Close()
+	cmd.Stderr = stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -54,24 +54,29 @@ func newStdio(terminal, openStdin, stdinOnce bool, log io.Writer) (*stdio, error
 	}
 	var cu cleanup.Stack
 	defer cu.Clean()
-	pipe := func() (r, w *os.File, err error) {
-		if r, w, err = os.Pipe(); err != nil {
+	pipe := func(ours int) (r, w *os.File, err error) {
+		var fds [2]int
+		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 			return nil, nil, fmt.Errorf("cannot make a pipe: %w", err)
 		}
+		// The poller serves this side; the process's must block.
+		unix.SetNonblock(fds[ours], true)
+		r, w = os.NewFile(uintptr(fds[0]), "pipe"), os.NewFile(uintptr(fds[1]), "pipe")
 		cu.Add(func() { r.Close(); w.Close() })
 		return r, w, nil
 	}
+	const reads, writes = 0, 1
 	s.theirs = make([]*os.File, 3)
 	var err error
 	if openStdin {
-		if s.theirs[0], s.in, err = pipe(); err != nil {
+		if s.theirs[0], s.in, err = pipe(writes); err != nil {
 			return nil, err
 		}
 	}
-	if s.out, s.theirs[1], err = pipe(); err != nil {
+	if s.out, s.theirs[1], err = pipe(reads); err != nil {
 		return nil, err
 	}
-	if s.err, s.theirs[2], err = pipe(); err != nil {
+	if s.err, s.theirs[2], err = pipe(reads); err != nil {
 		return nil, err
 	}
 	cu.Release()
