@@ -174,6 +174,9 @@ func testNetworks(t *testing.T, c *client.Client) {
 				t.Errorf("inspect %s: %+v %v", name, got.Network, err)
 			}
 		}
+		if n.Name == "bridge" && n.Options["com.docker.network.bridge.name"] == "" {
+			t.Errorf("nobody tells the bridge's name: %v", n.Options)
+		}
 		_, err := c.NetworkRemove(ctx, n.Name, client.NetworkRemoveOptions{})
 		wantClass(t, "remove", err, errdefs.IsPermissionDenied)
 	}

@@ -145,7 +145,11 @@ func testExec(t *testing.T, tc *caseContext) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a, err := c.ExecAttach(ctx, e.ID, client.ExecAttachOptions{TTY: o.TTY})
+		size := client.ConsoleSize{}
+		if o.TTY {
+			size = client.ConsoleSize{Height: 20, Width: 70}
+		}
+		a, err := c.ExecAttach(ctx, e.ID, client.ExecAttachOptions{TTY: o.TTY, ConsoleSize: size})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -173,7 +177,7 @@ func testExec(t *testing.T, tc *caseContext) {
 	if o != "in 1000\n" || e != "y\n" || code != 4 {
 		t.Errorf("got %q, %q and %d", o, e, code)
 	}
-	if o, _, code := exec(client.ExecCreateOptions{Cmd: []string{"sh", "-c", "tty=$(stty size >/dev/null && echo yes); echo $tty"}, TTY: true, AttachStdout: true}, ""); o != "yes\r\n" || code != 0 {
+	if o, _, code := exec(client.ExecCreateOptions{Cmd: []string{"stty", "size"}, TTY: true, AttachStdout: true}, ""); o != "20 70\r\n" || code != 0 {
 		t.Errorf("on a terminal: %q and %d", o, code)
 	}
 	if o, _, code := exec(client.ExecCreateOptions{Cmd: []string{"nosuch"}, AttachStdout: true, AttachStderr: true}, ""); !strings.Contains(o, "executable file not found") || code != 127 {

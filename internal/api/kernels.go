@@ -4,8 +4,6 @@ import (
 	"net/http"
 
 	"github.com/gorilla/mux"
-
-	"github.com/abode-run/abode/internal/kernel/vm/kernels"
 )
 
 // abodeRoutes are what Docker has no word for.
@@ -40,8 +38,8 @@ func (s *server) kernelsList(w http.ResponseWriter, r *http.Request) error {
 func (s *server) kernelsInstall(w http.ResponseWriter, r *http.Request) error {
 	p := newProgress(w)
 	defer p.end()
-	k, err := s.engine.Kernels().Install(r.Context(), r.URL.Query().Get("version"), p.text)
-	return p.kernel(k, err)
+	_, err := s.engine.Kernels().Install(r.Context(), r.URL.Query().Get("version"), p.text)
+	return p.finish(err)
 }
 
 // kernelsImport adds a kernel from the body: a .deb, or a tar of a directory.
@@ -51,19 +49,11 @@ func (s *server) kernelsImport(w http.ResponseWriter, r *http.Request) error {
 	defer p.end()
 	body := newUpload(w, r)
 	defer body.done()
-	k, err := s.engine.Kernels().Import(r.Context(), body, r.URL.Query().Get("name"), "the upload", p.text)
-	return p.kernel(k, err)
+	_, err := s.engine.Kernels().Import(r.Context(), body, r.URL.Query().Get("name"), "the upload", p.text)
+	return p.finish(err)
 }
 
 func (p *progress) text(status string) { p.status("", status) }
-
-// kernel ends a stream about a kernel; the last line names it.
-func (p *progress) kernel(k kernels.Kernel, err error) error {
-	if err == nil {
-		p.status(k.Name, "installed kernel "+k.Name)
-	}
-	return p.finish(err)
-}
 
 func (s *server) kernelsUse(w http.ResponseWriter, r *http.Request) error {
 	return done(w, s.engine.Kernels().Use(mux.Vars(r)["name"]))

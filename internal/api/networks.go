@@ -1,9 +1,8 @@
 package api
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -40,18 +39,40 @@ func (s *server) networks(r *http.Request) ([]apinetwork.Network, error) {
 	}
 	for i := range list {
 		n := &list[i]
-		n.ID = networkID(n.Name)
+		n.ID = engine.NetworkID(n.Name)
 		n.Scope = "local"
 		n.IPAM = apinetwork.IPAM{Driver: "default", Config: []apinetwork.IPAMConfig{}}
 		n.Options, n.Labels = map[string]string{}, map[string]string{}
 	}
+	info, err := s.engine.AbodeInfo(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	list[0].Options["com.docker.network.bridge.name"] = info.Bridge
+	list[0].Options["com.docker.network.bridge.default_bridge"] = "true"
+	if subnet, gateway, ok := bridgeAddress(info.Bridge); ok {
+		list[0].IPAM.Config = []apinetwork.IPAMConfig{{Subnet: subnet, Gateway: gateway}}
+	}
 	return list, nil
 }
 
-// networkID is made from the name: the fixed networks are the same everywhere.
-func networkID(name string) string {
-	sum := sha256.Sum256([]byte("abode network " + name))
-	return hex.EncodeToString(sum[:])
+// bridgeAddress asks the host for the bridge's IPv4 address. The bridge is
+// there from the first container on that joins it.
+func bridgeAddress(name string) (subnet netip.Prefix, gateway netip.Addr, ok bool) {
+	link, err := net.InterfaceByName(name)
+	if err != nil {
+		return subnet, gateway, false
+	}
+	addrs, err := link.Addrs()
+	if err != nil {
+		return subnet, gateway, false
+	}
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() {
+			return p.Masked(), p.Addr(), true
+		}
+	}
+	return subnet, gateway, false
 }
 
 // findNetwork finds by name, ID or the beginning of one ID.
