@@ -50,6 +50,9 @@ func Run(log *slog.Logger, newServer func(Hooks) (Server, error)) error {
 	if err := loadModules(); err != nil {
 		return err
 	}
+	if err := setKernel(); err != nil {
+		return err
+	}
 	if err := linkPorts(AgentPort, LogPort, SharePort); err != nil {
 		return err
 	}
