@@ -35,11 +35,8 @@ type Container struct {
 	ended   chan struct{}
 	waiters []*waiter
 	pending []*pending // attached before the start
-	execs   map[string]*execution
 	// keep holds AutoRemove back while the container is being restarted.
 	keep int
-	// stopping is set while someone ends the workload on purpose.
-	manualStop bool
 }
 
 // snapshot returns what a container is and does, as it is now.

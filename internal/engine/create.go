@@ -52,7 +52,7 @@ func (e *Engine) Create(ctx context.Context, name string, cfg *container.Config,
 	}
 	can := wall.Capabilities()
 	if can.Available != nil {
-		return "", nil, errorf(errdefs.ErrFailedPrecondition, "cannot use isolation %s: %w", rec.Isolation, can.Available)
+		return "", nil, errorf(errdefs.ErrFailedPrecondition, "cannot use isolation %s: %s", rec.Isolation, plain(can.Available))
 	}
 	if hc := cfg.Healthcheck; hc != nil && len(hc.Test) > 0 && hc.Test[0] != "NONE" {
 		return "", nil, later("a health check")
@@ -77,6 +77,7 @@ func (e *Engine) Create(ctx context.Context, name string, cfg *container.Config,
 	if warnings, err = checkHost(rec.Config, &h, can, rec.Isolation); err != nil {
 		return "", nil, err
 	}
+	normalise(rec.Config, &h)
 	if err := rec.endpoint(net); err != nil {
 		return "", nil, err
 	}
@@ -94,7 +95,7 @@ func (e *Engine) Create(ctx context.Context, name string, cfg *container.Config,
 	if rec.Name, rec.Owner, err = e.containers.reserve(rec.ID, name); err != nil {
 		return "", nil, err
 	}
-	c := &Container{e: e, id: rec.ID, dir: e.dirs.Container(rec.ID), op: newOpLock(), rec: rec, st: status{Phase: phaseCreated}, execs: map[string]*execution{}}
+	c := &Container{e: e, id: rec.ID, dir: e.dirs.Container(rec.ID), op: newOpLock(), rec: rec, st: status{Phase: phaseCreated}}
 	e.containers.make(c)
 	if err := c.make(ctx); err != nil {
 		e.containers.forget(rec.ID)

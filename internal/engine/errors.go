@@ -92,3 +92,19 @@ func startFailure(err error, fallback int) (int, error) {
 	}
 	return fallback, fromAgent(err)
 }
+
+// plain is an error's text without the names of its classes at the end, which
+// are for programs.
+func plain(err error) string {
+	text := err.Error()
+	for {
+		cut := text
+		for _, class := range []error{errdefs.ErrFailedPrecondition, errdefs.ErrNotFound, errdefs.ErrInvalidArgument, errdefs.ErrUnavailable} {
+			cut = strings.TrimSuffix(cut, ": "+class.Error())
+		}
+		if cut == text {
+			return text
+		}
+		text = cut
+	}
+}

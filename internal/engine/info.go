@@ -57,7 +57,7 @@ func (e *Engine) AbodeInfo(ctx context.Context) (Info, error) {
 		can := p.Capabilities()
 		i := IsolationInfo{Name: name, Available: can.Available == nil, Description: can.Description, Running: running[name]}
 		if can.Available != nil {
-			i.Missing, i.Description = can.Available.Error(), ""
+			i.Missing, i.Description = plain(can.Available), ""
 		}
 		info.Isolations = append(info.Isolations, i)
 	}

@@ -75,7 +75,7 @@ func (e *Engine) readContainers() ([]*Container, error) {
 		if !state.IsID(name) {
 			continue
 		}
-		c := &Container{e: e, id: name, dir: e.dirs.Container(name), op: newOpLock(), rec: &record{}, execs: map[string]*execution{}}
+		c := &Container{e: e, id: name, dir: e.dirs.Container(name), op: newOpLock(), rec: &record{}}
 		rerr := state.ReadJSON(c.dir.Config(), c.rec)
 		serr := state.ReadJSON(c.dir.State(), &c.st)
 		switch {

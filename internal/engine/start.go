@@ -53,7 +53,6 @@ func (c *Container) start(ctx context.Context) error {
 	defer abort(nil)
 	c.mu.Lock()
 	c.abort = abort
-	c.manualStop = false
 	c.mu.Unlock()
 	err := c.bringUp(ctx, rec)
 	c.mu.Lock()

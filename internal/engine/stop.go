@@ -65,9 +65,6 @@ func (c *Container) stop(ctx context.Context, signal string, timeout *int) error
 			return nil
 		}
 	}
-	c.mu.Lock()
-	c.manualStop = true
-	c.mu.Unlock()
 	if err := c.signal(ctx, k, number); err != nil && !closed(ended) {
 		c.e.log.Warn("a container does not take its stop signal; killing it", "container", c.id, "error", err)
 		patience = 0
@@ -186,9 +183,6 @@ func (c *Container) kill(ctx context.Context, number int) error {
 		}
 	}
 	if number == 9 {
-		c.mu.Lock()
-		c.manualStop = true
-		c.mu.Unlock()
 		return c.killHard(context.WithoutCancel(ctx), k, ended)
 	}
 	return c.signal(ctx, k, number)

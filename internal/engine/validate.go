@@ -201,3 +201,38 @@ func networkName(c *container.Config, h *container.HostConfig) string {
 	}
 	return "bridge"
 }
+
+// normalise writes defaults out, so that Inspect shows what holds. It comes
+// after the checks.
+func normalise(c *container.Config, h *container.HostConfig) {
+	if h.NetworkMode == "" || h.NetworkMode.IsDefault() {
+		h.NetworkMode = "bridge"
+	}
+	if h.IpcMode.IsEmpty() {
+		h.IpcMode = container.IPCModePrivate
+	}
+	if h.CgroupnsMode.IsEmpty() {
+		h.CgroupnsMode = container.CgroupnsModePrivate
+	}
+	if h.RestartPolicy.Name == "" {
+		h.RestartPolicy.Name = container.RestartPolicyDisabled
+	}
+	if h.LogConfig.Type == "" {
+		h.LogConfig.Type = "local"
+	}
+	if h.LogConfig.Config == nil {
+		h.LogConfig.Config = map[string]string{}
+	}
+	if h.MaskedPaths == nil {
+		h.MaskedPaths = maskedPaths
+	}
+	if h.ReadonlyPaths == nil {
+		h.ReadonlyPaths = readonlyPaths
+	}
+	if h.Runtime == "" {
+		h.Runtime = "abode"
+	}
+	if c.Labels == nil {
+		c.Labels = map[string]string{}
+	}
+}
