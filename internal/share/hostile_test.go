@@ -90,6 +90,10 @@ func (c *client) lookup(node uint64, name string) (uint64, unix.Errno) {
 }
 
 const (
+	inHeaderLen  = 40
+	outHeaderLen = 16
+
+	opInit     = 26
 	opSetattr  = 4
 	opSymlink  = 6
 	opMknod    = 8

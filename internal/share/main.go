@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"strings"
 	"syscall"
@@ -26,7 +25,17 @@ type Source struct {
 	ReadOnly bool
 }
 
-var validTag = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
+// validTag admits what is a file name without a dot in front.
+func validTag(tag string) bool {
+	const others = "_.-"
+	for i, c := range []byte(tag) {
+		alnum := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+		if !alnum && (i == 0 || strings.IndexByte(others, c) < 0) {
+			return false
+		}
+	}
+	return tag != "" && len(tag) <= wire.MaxTag
+}
 
 // String is the form that --share takes.
 func (s Source) String() string {
@@ -42,7 +51,7 @@ const readOnlySuffix = ":ro"
 // parseSource reads the form that String writes.
 func parseSource(v string) (Source, error) {
 	tag, path, ok := strings.Cut(v, "=")
-	if !ok || !validTag.MatchString(tag) || len(tag) > wire.MaxTag {
+	if !ok || !validTag(tag) {
 		return Source{}, fmt.Errorf("cannot share %q: it must be TAG=PATH[:ro] with a tag of letters, digits and _.-", v)
 	}
 	path, ro := strings.CutSuffix(path, readOnlySuffix)

@@ -3,15 +3,12 @@ package share
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"log"
 	"net"
 	"runtime/debug"
 	"sync"
 	"time"
 
-	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 
 	"github.com/abode-run/abode/internal/agent"
@@ -32,9 +29,6 @@ const (
 
 // serve answers the guest on conn until it is closed.
 func serve(conn net.Conn, j *jail) error {
-	// The library reports odd requests on the standard logger; a guest must
-	// not be able to fill a log.
-	log.SetOutput(io.Discard)
 	debug.SetMemoryLimit(memory)
 	defer func() { _ = conn.Close() }()
 	session, err := agent.Connect(context.Background(), conn)
@@ -105,29 +99,14 @@ var errRequest = errors.New("cannot go on: the guest does not speak FUSE")
 // mount answers the requests of one FUSE mount.
 type mount struct {
 	stream net.Conn
-	server *fuse.ProtocolServer
+	files  *fs.FS
 	slots  chan struct{}
 
 	mu sync.Mutex // of writing to the stream
 }
 
 func newMount(stream net.Conn, files *fs.FS) *mount {
-	return &mount{
-		stream: stream,
-		server: fuse.NewProtocolServer(files, &fuse.MountOptions{
-			MaxWrite:      wire.MaxWrite,
-			MaxBackground: maxRequests / 2,
-			// Entries are not cached, so that their attributes would be of no use.
-			DisableReadDirPlus:   true,
-			DisabledCapabilities: fuse.CAP_PASSTHROUGH,
-			// The guest tells when a write takes set-user-ID away, instead of
-			// asking for a file's capabilities before each.
-			ExtraCapabilities: fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_ATOMIC_O_TRUNC,
-			Logger:            log.New(io.Discard, "", 0),
-			PanicHandler:      func(any) fuse.Status { return fuse.EIO },
-		}),
-		slots: make(chan struct{}, maxRequests),
-	}
+	return &mount{stream: stream, files: files, slots: make(chan struct{}, maxRequests)}
 }
 
 var buffers = sync.Pool{New: func() any { return new(wire.Buffer) }}
@@ -136,33 +115,17 @@ var buffers = sync.Pool{New: func() any { return new(wire.Buffer) }}
 func (m *mount) run() error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	begun := false
-	for {
+	for begun := false; ; begun = true {
 		buf := buffers.Get().(*wire.Buffer)
 		msg, err := wire.Read(m.stream, buf)
 		if err != nil {
 			return err
 		}
-		h, ok := parseHeader(msg)
-		if !ok {
+		if fs.IsInit(msg) == begun { // first of all, and only then
 			return errRequest
 		}
-		switch {
-		case !begun:
-			// The library keeps what INIT says without a lock.
-			if h.opcode != opInit {
-				return errRequest
-			}
-			begun = true
-			if err := m.handle(h, msg); err != nil {
-				return err
-			}
-			buffers.Put(buf)
-			continue
-		case h.opcode == opInit:
-			return errRequest
-		case h.opcode == opForget || h.opcode == opBatchForget:
-			if err := m.handle(h, msg); err != nil {
+		if !begun || fs.IsForget(msg) {
+			if err := m.answer(msg); err != nil {
 				return err
 			}
 			buffers.Put(buf)
@@ -171,7 +134,7 @@ func (m *mount) run() error {
 		m.slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-m.slots }()
-			if err := m.handle(h, msg); err != nil {
+			if err := m.answer(msg); err != nil {
 				_ = m.stream.Close()
 			}
 			buffers.Put(buf)
@@ -179,39 +142,19 @@ func (m *mount) run() error {
 	}
 }
 
-// handle answers one request.
-func (m *mount) handle(h header, msg []byte) error {
+// answer carries out one request.
+func (m *mount) answer(msg []byte) error {
 	out := buffers.Get().(*wire.Buffer)
 	defer buffers.Put(out)
-	n, err := m.answer(h, msg, out.Body())
-	if err != nil || n == 0 {
-		return err
+	n, ok := m.files.Handle(msg, out.Body())
+	if !ok {
+		return errRequest
+	}
+	if n == 0 {
+		return nil
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	_, err = m.stream.Write(out.Frame(n))
+	_, err := m.stream.Write(out.Frame(n))
 	return err
-}
-
-func (m *mount) answer(h header, msg, out []byte) (n int, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			// The library trusts the kernel that it usually talks to.
-			n, err = h.fail(out, unix.EIO), nil
-		}
-	}()
-	if !allowed(h.opcode) {
-		return h.fail(out, unix.ENOSYS), nil
-	}
-	if h.node == reservedNode {
-		return h.fail(out, unix.ESTALE), nil
-	}
-	n, code := m.server.HandleRequest([][]byte{msg}, [][]byte{out})
-	if code != fuse.OK {
-		return h.fail(out, unix.EIO), nil
-	}
-	if n > len(out) {
-		return 0, fmt.Errorf("%w: an answer of %d bytes", errRequest, n)
-	}
-	return n, nil
 }

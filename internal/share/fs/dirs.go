@@ -4,15 +4,14 @@ import (
 	"bytes"
 	"encoding/binary"
 
-	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 )
 
-// OpenDir implements fuse.RawFileSystem.
-func (f *FS) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	n, err := f.nodes.pin(in.NodeId)
+func (f *FS) openDir(r *request, p *reply) error {
+	r.take(8)
+	n, err := f.node(r)
 	if err != nil {
-		return status(err)
+		return err
 	}
 	defer f.nodes.unpin(n)
 	var fd int
@@ -21,51 +20,53 @@ func (f *FS) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse
 		return err
 	})
 	if err != nil {
-		return status(err)
+		return err
 	}
-	*out = fuse.OpenOut{Fh: f.newHandle(fd, true)}
-	return fuse.OK
+	p.handle(f.newHandle(fd, true))
+	return nil
 }
 
-// ReadDir implements fuse.RawFileSystem. The position in a directory is the
-// host's own, which stays right while others add and remove entries.
-func (f *FS) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	h, done, err := f.acquire(in.Fh)
+// readDir gives positions in a directory that are the host's own: they stay
+// right while others add and remove entries.
+func (f *FS) readDir(r *request, p *reply) error {
+	fh, off, size := r.u64(), int64(r.u64()), int(r.u32())
+	h, done, err := f.acquire(fh)
 	if err != nil {
-		return status(err)
+		return err
 	}
 	defer done()
 	if !h.dir {
-		return fuse.ENOTDIR
+		return unix.ENOTDIR
+	}
+	room := p.room(size)
+	if room == nil {
+		return unix.EINVAL
 	}
 	h.dirMu.Lock()
 	defer h.dirMu.Unlock()
-	return status(readDir(h.fd, in, out))
-}
-
-func readDir(fd int, in *fuse.ReadIn, out *fuse.DirEntryList) error {
-	if _, err := unix.Seek(fd, int64(in.Offset), unix.SEEK_SET); err != nil {
+	if _, err := unix.Seek(h.fd, off, unix.SEEK_SET); err != nil {
 		return err
 	}
-	buf := make([]byte, min(max(in.Size, 1024), 64<<10))
+	limit := len(p.buf) + size
+	buf := make([]byte, min(max(size, 1024), 64<<10))
 	for {
 		var k int
 		err := retry(func() (err error) {
-			k, err = unix.ReadDirent(fd, buf)
+			k, err = unix.ReadDirent(h.fd, buf)
 			return err
 		})
 		if err != nil || k == 0 {
 			return err
 		}
-		if !addEntries(buf[:k], out) {
+		if !p.entries(buf[:k], limit) {
 			return nil
 		}
 	}
 }
 
-// addEntries appends the entries that getdents64(2) has read, until one does
-// not fit.
-func addEntries(buf []byte, out *fuse.DirEntryList) bool {
+// entries appends what getdents64(2) has read as struct fuse_dirent, until one
+// does not fit below limit.
+func (p *reply) entries(buf []byte, limit int) bool {
 	// struct linux_dirent64: d_ino, d_off, d_reclen, d_type, d_name.
 	const header = 19
 	for len(buf) > header {
@@ -74,22 +75,15 @@ func addEntries(buf []byte, out *fuse.DirEntryList) bool {
 			return false
 		}
 		name, _, _ := bytes.Cut(buf[header:size], []byte{0})
-		ok := out.AddDirEntry(fuse.DirEntry{
-			Ino:  binary.NativeEndian.Uint64(buf),
-			Off:  binary.NativeEndian.Uint64(buf[8:]),
-			Mode: uint32(buf[18]) << 12,
-			Name: string(name),
-		})
-		if !ok {
+		padding := -len(name) & 7
+		if len(p.buf)+24+len(name)+padding > limit {
 			return false
 		}
+		p.u64(binary.NativeEndian.Uint64(buf), binary.NativeEndian.Uint64(buf[8:]))
+		p.u32(uint32(len(name)), uint32(buf[18]))
+		p.bytes(name)
+		p.bytes(make([]byte, padding))
 		buf = buf[size:]
 	}
 	return true
 }
-
-// ReleaseDir implements fuse.RawFileSystem.
-func (f *FS) ReleaseDir(in *fuse.ReleaseIn) { f.release(in.Fh) }
-
-// FsyncDir implements fuse.RawFileSystem.
-func (f *FS) FsyncDir(c <-chan struct{}, in *fuse.FsyncIn) fuse.Status { return f.Fsync(c, in) }

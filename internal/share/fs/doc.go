@@ -10,13 +10,13 @@
 //
 // Nothing is cached for a guest: changes by the host and by other containers
 // are seen by the next system call. Locks are the guest kernel's own.
+//
+// The protocol is spoken here and not by a library: those take their kernel
+// at its word, and what they do when a program starts is paid for by every
+// stage of a container, which is the same program.
 package fs
 
-import (
-	"golang.org/x/sys/unix"
-
-	"github.com/hanwen/go-fuse/v2/fuse"
-)
+import "golang.org/x/sys/unix"
 
 // key identifies a file of the host, also after it was closed meanwhile: an
 // inode's number may be used again, its time of birth not.
@@ -41,39 +41,6 @@ func keyOf(st *unix.Statx_t) key {
 		k.birthSec, k.birthNsec = st.Btime.Sec, st.Btime.Nsec
 	}
 	return k
-}
-
-// attr converts attributes. The share has one device in the guest, so that the
-// numbers of inodes from other file systems below it are told apart.
-func (f *FS) attr(st *unix.Statx_t, out *fuse.Attr) {
-	ino := st.Ino
-	if dev := unix.Mkdev(st.Dev_major, st.Dev_minor); dev != f.dev {
-		ino ^= (dev*0x9e3779b97f4a7c15)&^0xffffffff | 1<<63
-	}
-	*out = fuse.Attr{
-		Ino:       ino,
-		Size:      st.Size,
-		Blocks:    st.Blocks,
-		Atime:     uint64(st.Atime.Sec),
-		Mtime:     uint64(st.Mtime.Sec),
-		Ctime:     uint64(st.Ctime.Sec),
-		Atimensec: st.Atime.Nsec,
-		Mtimensec: st.Mtime.Nsec,
-		Ctimensec: st.Ctime.Nsec,
-		Mode:      uint32(st.Mode),
-		Nlink:     st.Nlink,
-		Owner:     fuse.Owner{Uid: st.Uid, Gid: st.Gid},
-		Rdev:      uint32(unix.Mkdev(st.Rdev_major, st.Rdev_minor)),
-		Blksize:   st.Blksize,
-	}
-}
-
-// status turns an error of a system call into a reply's.
-func status(err error) fuse.Status {
-	if err == nil {
-		return fuse.OK
-	}
-	return fuse.ToStatus(err)
 }
 
 func retry(f func() error) error {

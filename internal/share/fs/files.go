@@ -1,134 +1,66 @@
 package fs
 
-import (
-	"sync"
-
-	"github.com/hanwen/go-fuse/v2/fuse"
-	"golang.org/x/sys/unix"
-)
-
-// A handle is an open file or directory of the guest. Its fields are FS.mu's,
-// but for dirMu.
-type handle struct {
-	fd    int
-	dir   bool
-	users int // requests under way
-	gone  bool
-	dirMu sync.Mutex // one reader of a directory at a time: it has one position
-}
-
-func (f *FS) newHandle(fd int, dir bool) uint64 {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	fh := f.next
-	f.next++
-	f.handles[fh] = &handle{fd: fd, dir: dir}
-	return fh
-}
-
-// acquire finds an open file and keeps it open until done is called.
-func (f *FS) acquire(fh uint64) (h *handle, done func(), err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	h = f.handles[fh]
-	if h == nil {
-		return nil, nil, unix.EBADF
-	}
-	h.users++
-	return h, func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		h.users--
-		h.settle()
-	}, nil
-}
-
-// settle closes a handle that was released and that no request uses.
-func (h *handle) settle() {
-	if h.gone && h.users == 0 {
-		closeFD(h.fd)
-		h.fd = -1
-	}
-}
-
-// with calls use with the descriptor of an open file, which nobody closes meanwhile.
-func (f *FS) with(fh uint64, use func(fd int) error) error {
-	h, done, err := f.acquire(fh)
-	if err != nil {
-		return err
-	}
-	defer done()
-	return use(h.fd)
-}
-
-func (f *FS) release(fh uint64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if h := f.handles[fh]; h != nil {
-		delete(f.handles, fh)
-		h.gone = true
-		h.settle()
-	}
-}
+import "golang.org/x/sys/unix"
 
 // openFlags are those that mean something for the host's file. O_APPEND is
 // looked at with each write: a process may change it later. O_DIRECT would ask
 // for aligned buffers.
 const openFlags = unix.O_ACCMODE | unix.O_TRUNC | unix.O_SYNC | unix.O_DSYNC | unix.O_NOATIME
 
-// Open implements fuse.RawFileSystem.
-func (f *FS) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	n, err := f.nodes.pin(in.NodeId)
+func (f *FS) openFile(r *request, p *reply) error {
+	flags, how := r.u32(), r.u32()
+	n, err := f.node(r)
 	if err != nil {
-		return status(err)
+		return err
 	}
 	defer f.nodes.unpin(n)
-	fd, err := f.open(n, int(in.Flags)&openFlags)
+	fd, err := f.open(n, int(flags)&openFlags)
 	if err != nil {
-		return status(err)
+		return err
 	}
-	if in.Mode&fuse.OPEN_KILL_SUIDGID != 0 && in.Flags&unix.O_TRUNC != 0 {
+	if how&openKillSUIDGID != 0 && flags&unix.O_TRUNC != 0 {
 		if err := dropPrivileges(fd); err != nil {
 			closeFD(fd)
-			return status(err)
+			return err
 		}
 	}
-	*out = fuse.OpenOut{Fh: f.newHandle(fd, false)}
-	return fuse.OK
+	p.handle(f.newHandle(fd, false))
+	return nil
 }
 
-// Create implements fuse.RawFileSystem.
-func (f *FS) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
-	dir, err := f.dir(in.NodeId, name)
+func (f *FS) createFile(r *request, p *reply) error {
+	flags, mode := r.u32(), r.u32()
+	r.take(8) // the umask, which the mode has already, and flags for truncation
+	name := r.text()
+	dir, err := f.dir(r, r.node, name)
 	if err != nil {
-		return status(err)
+		return err
 	}
 	defer f.nodes.unpin(dir)
-	fd, fresh, err := f.create(dir, name, in)
+	fd, fresh, err := create(dir, name, flags, mode)
 	if err != nil {
-		return status(err)
+		return err
 	}
-	code := fuse.OK
 	if fresh {
-		code = f.made(dir, name, &in.InHeader, unix.S_IFREG|in.Mode, &out.EntryOut)
+		err = f.made(dir, name, r, unix.S_IFREG|mode&0o7777, p)
 	} else {
-		code = f.found(dir, name, &out.EntryOut)
+		err = f.found(dir, name, p)
 	}
-	if code != fuse.OK {
+	if err != nil {
 		closeFD(fd)
-		return code
+		return err
 	}
-	out.OpenOut = fuse.OpenOut{Fh: f.newHandle(fd, false)}
-	return fuse.OK
+	p.handle(f.newHandle(fd, false))
+	return nil
 }
 
 // create opens name, and tells whether it made it.
-func (f *FS) create(dir *node, name string, in *fuse.CreateIn) (fd int, fresh bool, err error) {
+func create(dir *node, name string, wanted, mode uint32) (fd int, fresh bool, err error) {
 	// Not blocking, if it is a pipe that the host has put there meanwhile.
-	flags := int(in.Flags)&openFlags | unix.O_CREAT | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
+	flags := int(wanted)&openFlags | unix.O_CREAT | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
 	open := func(flags int) error {
 		return retry(func() (err error) {
-			fd, err = unix.Openat(dir.fd, name, flags, in.Mode&0o7777)
+			fd, err = unix.Openat(dir.fd, name, flags, mode&0o7777)
 			return err
 		})
 	}
@@ -136,7 +68,7 @@ func (f *FS) create(dir *node, name string, in *fuse.CreateIn) (fd int, fresh bo
 		if err = open(flags | unix.O_EXCL); err == nil {
 			return fd, true, nil
 		}
-		if err != unix.EEXIST || in.Flags&unix.O_EXCL != 0 {
+		if err != unix.EEXIST || wanted&unix.O_EXCL != 0 {
 			return -1, false, err
 		}
 		err = open(flags &^ unix.O_CREAT)
@@ -155,104 +87,108 @@ func (f *FS) create(dir *node, name string, in *fuse.CreateIn) (fd int, fresh bo
 	return -1, false, err
 }
 
-// Read implements fuse.RawFileSystem.
-func (f *FS) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
-	total := 0
-	err := f.with(in.Fh, func(fd int) error {
-		for total < len(buf) {
-			var k int
-			err := retry(func() (err error) {
-				k, err = unix.Pread(fd, buf[total:], int64(in.Offset)+int64(total))
-				return err
-			})
-			if err != nil && total == 0 {
-				return err
-			}
-			if err != nil || k == 0 {
-				break
-			}
-			total += k
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, status(err)
+func (f *FS) read(r *request, p *reply) error {
+	fh, off, size := r.u64(), int64(r.u64()), r.u32()
+	r.take(20)
+	if err := r.end(); err != nil {
+		return err
 	}
-	return fuse.ReadResultData(buf[:total]), fuse.OK
-}
-
-// Write implements fuse.RawFileSystem.
-func (f *FS) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
-	total := 0
-	err := f.with(in.Fh, func(fd int) error {
-		for total < len(data) {
-			var k int
-			err := retry(func() (err error) {
-				// What the kernel writes back for a mapping says itself where it belongs.
-				if in.Flags&unix.O_APPEND != 0 && in.WriteFlags&fuse.WRITE_CACHE == 0 {
-					k, err = unix.Pwritev2(fd, [][]byte{data[total:]}, 0, unix.RWF_APPEND)
-				} else {
-					k, err = unix.Pwrite(fd, data[total:], int64(in.Offset)+int64(total))
-				}
-				return err
-			})
-			if err != nil && total == 0 {
-				return err
-			}
-			if err != nil || k == 0 {
-				break
-			}
-			total += k
-		}
-		if in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0 {
-			return dropPrivileges(fd)
-		}
-		return nil
+	buf := p.room(int(size))
+	if buf == nil {
+		return unix.EINVAL
+	}
+	return f.with(fh, func(fd int) error {
+		total, err := transfer(buf, func(b []byte, done int64) (int, error) { return unix.Pread(fd, b, off+done) })
+		p.grow(total)
+		return err
 	})
-	return uint32(total), status(err)
 }
 
-// Release implements fuse.RawFileSystem.
-func (f *FS) Release(_ <-chan struct{}, in *fuse.ReleaseIn) { f.release(in.Fh) }
+func (f *FS) write(r *request, p *reply) error {
+	fh, off, size, how := r.u64(), int64(r.u64()), r.u32(), r.u32()
+	r.u64() // the owner of a lock
+	flags := r.u32()
+	r.u32()
+	data := r.body
+	if r.bad || int(size) != len(data) {
+		return unix.EINVAL
+	}
+	put := func(fd int) func([]byte, int64) (int, error) {
+		// What the kernel writes back for a mapping says itself where it belongs.
+		if flags&unix.O_APPEND != 0 && how&writeCache == 0 {
+			return func(b []byte, _ int64) (int, error) { return unix.Pwritev2(fd, [][]byte{b}, 0, unix.RWF_APPEND) }
+		}
+		return func(b []byte, done int64) (int, error) { return unix.Pwrite(fd, b, off+done) }
+	}
+	return f.with(fh, func(fd int) error {
+		total, err := transfer(data, put(fd))
+		if err == nil && how&writeKillSUIDGID != 0 {
+			err = dropPrivileges(fd)
+		}
+		p.u32(uint32(total), 0)
+		return err
+	})
+}
 
-// Fsync implements fuse.RawFileSystem.
-func (f *FS) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	return status(f.with(in.Fh, func(fd int) error {
-		if in.FsyncFlags&1 != 0 {
+// transfer calls do until all of b is done, nothing more is, or it fails. An
+// error counts only when nothing was done before.
+func transfer(b []byte, do func(b []byte, done int64) (int, error)) (total int, err error) {
+	for total < len(b) {
+		k := 0
+		err := retry(func() (err error) {
+			k, err = do(b[total:], int64(total))
+			return err
+		})
+		if err != nil && total == 0 {
+			return 0, err
+		}
+		if err != nil || k <= 0 {
+			break
+		}
+		total += k
+	}
+	return total, nil
+}
+
+func (f *FS) fsync(r *request) error {
+	fh, flags := r.u64(), r.u32()
+	return f.with(fh, func(fd int) error {
+		if flags&1 != 0 {
 			return retry(func() error { return unix.Fdatasync(fd) })
 		}
 		return retry(func() error { return unix.Fsync(fd) })
-	}))
+	})
 }
 
-// Fallocate implements fuse.RawFileSystem.
-func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
-	return status(f.with(in.Fh, func(fd int) error {
-		return retry(func() error { return unix.Fallocate(fd, in.Mode, int64(in.Offset), int64(in.Length)) })
-	}))
+func (f *FS) fallocate(r *request) error {
+	fh, off, length, mode := r.u64(), int64(r.u64()), int64(r.u64()), r.u32()
+	return f.with(fh, func(fd int) error {
+		return retry(func() error { return unix.Fallocate(fd, mode, off, length) })
+	})
 }
 
-// Lseek implements fuse.RawFileSystem: data and holes alone come here.
-func (f *FS) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
-	if in.Whence != unix.SEEK_DATA && in.Whence != unix.SEEK_HOLE {
-		return fuse.EINVAL
+// lseek looks for data and holes: nothing else comes here.
+func (f *FS) lseek(r *request, p *reply) error {
+	fh, off, whence := r.u64(), int64(r.u64()), r.u32()
+	if whence != unix.SEEK_DATA && whence != unix.SEEK_HOLE {
+		return unix.EINVAL
 	}
-	return status(f.with(in.Fh, func(fd int) error {
-		off, err := unix.Seek(fd, int64(in.Offset), int(in.Whence))
-		out.Offset = uint64(off)
+	return f.with(fh, func(fd int) error {
+		at, err := unix.Seek(fd, off, int(whence))
+		p.u64(uint64(at))
 		return err
-	}))
+	})
 }
 
-// CopyFileRange implements fuse.RawFileSystem.
-func (f *FS) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (n uint32, code fuse.Status) {
-	err := f.with(in.FhIn, func(from int) error {
-		return f.with(in.FhOut, func(to int) error {
-			offIn, offOut := int64(in.OffIn), int64(in.OffOut)
-			k, err := unix.CopyFileRange(from, &offIn, to, &offOut, int(min(in.Len, 1<<30)), 0)
-			n = uint32(max(k, 0))
+func (f *FS) copyFileRange(r *request, p *reply) error {
+	fhIn, offIn := r.u64(), int64(r.u64())
+	r.u64() // the node of the other file, which its handle says too
+	fhOut, offOut, length := r.u64(), int64(r.u64()), r.u64()
+	return f.with(fhIn, func(from int) error {
+		return f.with(fhOut, func(to int) error {
+			k, err := unix.CopyFileRange(from, &offIn, to, &offOut, int(min(length, 1<<30)), 0)
+			p.u32(uint32(max(k, 0)), 0)
 			return err
 		})
 	})
-	return n, status(err)
 }

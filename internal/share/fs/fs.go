@@ -2,12 +2,10 @@ package fs
 
 import (
 	"fmt"
-	"path"
 	"strconv"
 	"strings"
 	"sync"
 
-	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,10 +18,8 @@ type Options struct {
 	MaxOpen int
 }
 
-// FS is a share. It implements fuse.RawFileSystem; requests may come at once.
+// FS is a share, as one mount of the guest sees it.
 type FS struct {
-	fuse.RawFileSystem // answers ENOSYS to what is not implemented here
-
 	self  int
 	dev   uint64
 	nodes *nodes
@@ -43,12 +39,11 @@ func New(root int, o Options) (*FS, error) {
 	}
 	k := keyOf(&st)
 	return &FS{
-		RawFileSystem: fuse.NewDefaultRawFileSystem(),
-		self:          o.Self,
-		dev:           k.dev,
-		nodes:         newNodes(root, k, max(o.MaxOpen, 16)),
-		handles:       map[uint64]*handle{},
-		next:          1,
+		self:    o.Self,
+		dev:     k.dev,
+		nodes:   newNodes(root, k, max(o.MaxOpen, 16)),
+		handles: map[uint64]*handle{},
+		next:    1,
 	}, nil
 }
 
@@ -64,14 +59,44 @@ func (f *FS) Close() {
 	f.nodes.closeAll()
 }
 
+// EnterSelf makes Self the working directory of the whole process, which the
+// calls on extended attributes need: they take no descriptor of a directory.
+func EnterSelf(self int) error { return unix.Fchdir(self) }
+
+// own is the path below Self that leads to the very file of a descriptor,
+// whatever its type.
+func own(fd int) string { return strconv.Itoa(fd) }
+
 // validName tells whether a name is one component of a path.
-func validName(name string) bool {
-	return name != "" && name != "." && name != ".." && len(name) <= unix.NAME_MAX && !strings.ContainsAny(name, "/\x00")
+func validName(name string) error {
+	if len(name) > unix.NAME_MAX {
+		return unix.ENAMETOOLONG
+	}
+	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
+		return unix.EINVAL
+	}
+	return nil
 }
 
-// link is the path below Self that leads to the very file of a descriptor,
-// whatever its type.
-func link(fd int) string { return strconv.Itoa(fd) }
+// dir pins a node for a request that names something in it. The request must
+// have been read to its end.
+func (f *FS) dir(r *request, id uint64, name string) (*node, error) {
+	if err := r.end(); err != nil {
+		return nil, err
+	}
+	if err := validName(name); err != nil {
+		return nil, err
+	}
+	return f.nodes.pin(id)
+}
+
+// node pins the node of a request that was read to its end.
+func (f *FS) node(r *request) (*node, error) {
+	if err := r.end(); err != nil {
+		return nil, err
+	}
+	return f.nodes.pin(r.node)
+}
 
 // open opens the file of an O_PATH descriptor again, with other flags. Only
 // regular files may be opened: others have effects by being opened, or block.
@@ -84,105 +109,66 @@ func (f *FS) open(n *node, flags int) (fd int, err error) {
 		return -1, unix.ENXIO
 	}
 	err = retry(func() error {
-		fd, err = unix.Openat(f.self, link(n.fd), flags|unix.O_CLOEXEC, 0)
+		fd, err = unix.Openat(f.self, own(n.fd), flags|unix.O_CLOEXEC, 0)
 		return err
 	})
 	return fd, err
 }
 
-// dir pins a node for a request that names something in it.
-func (f *FS) dir(id uint64, name string) (*node, error) {
-	if len(name) > unix.NAME_MAX {
-		return nil, unix.ENAMETOOLONG
-	}
-	if !validName(name) {
-		return nil, unix.EINVAL
-	}
-	return f.nodes.pin(id)
-}
-
 // found answers a request with the file that is name below dir.
-func (f *FS) found(dir *node, name string, out *fuse.EntryOut) fuse.Status {
+func (f *FS) found(dir *node, name string, p *reply) error {
 	fd, err := openPath(dir.fd, name)
 	if err != nil {
-		return status(err)
+		return err
 	}
 	st, err := stat(fd)
 	if err != nil {
 		closeFD(fd)
-		return status(err)
+		return err
 	}
 	n := f.nodes.enter(dir, name, fd, keyOf(&st))
 	defer f.nodes.unpin(n)
-	f.entry(n, &st, out)
-	return fuse.OK
+	p.entry(n, &st, f.dev)
+	return nil
 }
 
-// entry fills in a reply that gives the guest a reference. Its times of
-// validity stay zero.
-func (f *FS) entry(n *node, st *unix.Statx_t, out *fuse.EntryOut) {
-	*out = fuse.EntryOut{NodeId: n.id, Generation: 1}
-	f.attr(st, &out.Attr)
-}
-
-// String implements fuse.RawFileSystem.
-func (f *FS) String() string { return "abode" }
-
-// Lookup implements fuse.RawFileSystem.
-func (f *FS) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
-	dir, err := f.dir(in.NodeId, name)
+func (f *FS) lookup(r *request, p *reply) error {
+	name := r.text()
+	dir, err := f.dir(r, r.node, name)
 	if err != nil {
-		return status(err)
+		return err
 	}
 	defer f.nodes.unpin(dir)
-	return f.found(dir, name, out)
+	return f.found(dir, name, p)
 }
 
-// Forget implements fuse.RawFileSystem.
-func (f *FS) Forget(id, count uint64) { f.nodes.forget(id, count) }
-
-// Readlink implements fuse.RawFileSystem.
-func (f *FS) Readlink(_ <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.Status) {
-	n, err := f.nodes.pin(in.NodeId)
+func (f *FS) readlink(r *request, p *reply) error {
+	n, err := f.node(r)
 	if err != nil {
-		return nil, status(err)
+		return err
 	}
 	defer f.nodes.unpin(n)
-	buf := make([]byte, unix.PathMax)
+	buf := p.room(unix.PathMax)
 	k, err := unix.Readlinkat(n.fd, "", buf)
 	if err != nil {
-		return nil, status(err)
+		return err
 	}
-	return buf[:k], fuse.OK
+	p.grow(k)
+	return nil
 }
 
-// StatFs implements fuse.RawFileSystem.
-func (f *FS) StatFs(_ <-chan struct{}, in *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
-	id := in.NodeId
-	if id == 0 {
-		id = rootID
-	}
-	n, err := f.nodes.pin(id)
+func (f *FS) statfs(r *request, p *reply) error {
+	n, err := f.node(r)
 	if err != nil {
-		return status(err)
+		return err
 	}
 	defer f.nodes.unpin(n)
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(n.fd, &st); err != nil {
-		return status(err)
+		return err
 	}
-	*out = fuse.StatfsOut{
-		Blocks: st.Blocks, Bfree: st.Bfree, Bavail: st.Bavail, Files: st.Files, Ffree: st.Ffree,
-		Bsize: uint32(st.Bsize), NameLen: uint32(st.Namelen), Frsize: uint32(st.Frsize),
-	}
-	return fuse.OK
+	p.u64(st.Blocks, st.Bfree, st.Bavail, st.Files, st.Ffree)
+	p.u32(uint32(st.Bsize), uint32(st.Namelen), uint32(st.Frsize), 0)
+	p.bytes(make([]byte, 24))
+	return nil
 }
-
-// xattrPath is the path, below the working directory, that is the process's
-// Self, for the calls on extended attributes, which take no descriptor of a
-// directory; see EnterSelf.
-func xattrPath(n *node) string { return path.Join(".", link(n.fd)) }
-
-// EnterSelf makes Self the working directory of the whole process, as the
-// calls on extended attributes need it.
-func EnterSelf(self int) error { return unix.Fchdir(self) }
