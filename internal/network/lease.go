@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/abode-run/abode/internal/state"
 )
 
 // A lease is a container's place on the network while it is attached.
@@ -58,12 +58,8 @@ type ledgerData struct {
 
 func openLedger(path string) (*ledger, error) {
 	l := &ledger{path: path, next: 2}
-	b, err := os.ReadFile(path)
-	if err == nil {
-		err = json.Unmarshal(b, &l.d)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("cannot read the network's state in %s: %w; when no container runs it can be removed", path, err)
+	if err := state.ReadJSON(path, &l.d); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("cannot read the network's state: %w; when no container runs, %s can be removed", err, path)
 	}
 	if l.d.Leases == nil {
 		l.d.Leases = map[string]*lease{}
@@ -216,31 +212,11 @@ func (l *ledger) save() error {
 	b, err := json.Marshal(&l.d)
 	l.mu.Unlock()
 	if err == nil {
-		err = writeFile(l.path, b)
+		err = state.WriteJSON(l.path, json.RawMessage(b))
 	}
 	if err != nil {
 		return fmt.Errorf("cannot write the network's state: %w", err)
 	}
 	l.saved = gen
 	return nil
-}
-
-// writeFile replaces a file by rename(2), synced.
-func writeFile(path string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }()
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	return err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 
@@ -100,7 +101,7 @@ func TestRecoverWithoutState(t *testing.T) {
 	start(t, n, Request{ID: "aaaa"})
 	crash(n)
 	n.ledger.d.Leases = map[string]*lease{}
-	check(t, writeFile(n.ledger.path, []byte("{}")))
+	check(t, os.WriteFile(n.ledger.path, []byte("{}"), 0o600))
 	n = openNetwork(t, Config{Dir: dir})
 	check(t, n.Recover(t.Context(), []Request{{ID: "aaaa"}}))
 	if l, err := netlink.LinkByName(n.cfg.Bridge); !isGone(err) {

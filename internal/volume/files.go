@@ -1,13 +1,14 @@
 package volume
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/abode-run/abode/internal/state"
 )
 
 // write puts v on disk: all of it is made beside its place and synced, then
@@ -26,21 +27,14 @@ func (s *Store) write(v Volume) error {
 	if err := os.Mkdir(filepath.Join(tmp, dataDir), 0o755); err != nil {
 		return err
 	}
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	if err := writeSynced(filepath.Join(tmp, metaFile), b); err != nil {
-		return err
-	}
-	if err := syncDir(tmp); err != nil {
+	if err := state.WriteJSON(filepath.Join(tmp, metaFile), v); err != nil {
 		return err
 	}
 	if err := os.Rename(tmp, filepath.Join(s.dir, v.Name)); err != nil {
 		return err
 	}
 	done = true
-	return syncDir(s.dir)
+	return state.SyncDir(s.dir)
 }
 
 // take renames a volume's directory so that the volume no longer exists, and
@@ -55,31 +49,7 @@ func (s *Store) take(name string) (string, error) {
 		_ = os.Remove(tmp)
 		return "", err
 	}
-	return tmp, syncDir(s.dir)
-}
-
-func writeSynced(path string, b []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_CLOEXEC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	return err
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	return errors.Join(err, d.Close())
+	return tmp, state.SyncDir(s.dir)
 }
 
 // Usage adds up the apparent sizes of what is in a volume, in bytes, files

@@ -14,7 +14,6 @@ package volume
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,6 +27,8 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/abode-run/abode/internal/state"
 )
 
 // AnonymousLabel is on every volume that was created without a name. Its value
@@ -105,13 +106,9 @@ func Open(dir string) (*Store, error) {
 
 func (s *Store) read(name string) (Volume, error) {
 	path := filepath.Join(s.dir, name, metaFile)
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return Volume{}, fmt.Errorf("cannot read volume %q: %w", name, err)
-	}
 	var v Volume
-	if err := json.Unmarshal(b, &v); err != nil {
-		return Volume{}, fmt.Errorf("cannot read volume %q: %s is damaged: %w; restore that file, or move its directory away", name, path, err)
+	if err := state.ReadJSON(path, &v); err != nil {
+		return Volume{}, fmt.Errorf("cannot read volume %q: %w; restore that file, or move its directory away", name, err)
 	}
 	v.Name = name
 	v.Mountpoint = filepath.Join(s.dir, name, dataDir)
