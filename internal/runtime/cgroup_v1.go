@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/abode-run/abode/internal/agent"
 )
 
 func (c *cgroup) applyV1(r *specs.LinuxResources) error {
@@ -110,6 +112,13 @@ var deviceRules = []string{
 // devices restricts the use of devices to the default ones, the container's
 // own and what its rules say.
 func (c *cgroup) devices(linux *specs.Linux) error {
+	if c.h.v2 != "" {
+		rules, err := deviceProgram(linux)
+		if err != nil {
+			return errorf(agent.ClassInvalid, "%w", err)
+		}
+		return attachDevices(c.dirs[""], rules)
+	}
 	if _, ok := c.dirs["devices"]; !ok {
 		return nil
 	}
