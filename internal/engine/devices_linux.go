@@ -62,6 +62,6 @@ func linuxDevice(source, target string) (specs.LinuxDevice, error) {
 	mode := os.FileMode(st.Mode & 0o777)
 	return specs.LinuxDevice{
 		Path: target, Type: kind, FileMode: &mode, UID: &st.Uid, GID: &st.Gid,
-		Major: int64(unix.Major(uint64(st.Rdev))), Minor: int64(unix.Minor(uint64(st.Rdev))),
+		Major: int64(unix.Major(st.Rdev)), Minor: int64(unix.Minor(st.Rdev)),
 	}, nil
 }

@@ -33,8 +33,8 @@ type record struct {
 }
 
 // command is what the container runs: entrypoint and arguments.
-func (r *record) command() []string {
-	return append(append([]string{}, r.Config.Entrypoint...), r.Config.Cmd...)
+func (rec *record) command() []string {
+	return append(append([]string{}, rec.Config.Entrypoint...), rec.Config.Cmd...)
 }
 
 // mountPoint is a mount that a user asked for.

@@ -32,7 +32,8 @@ func (e *Engine) recover(ctx context.Context) error {
 	// others need theirs taken away before anything is attached.
 	var live []network.Request
 	for _, c := range found {
-		if c.st.Attachment == nil || !(c.st.Phase.active() || c.st.Phase == phaseStarting) {
+		mayRun := c.st.Phase.active() || c.st.Phase == phaseStarting
+		if c.st.Attachment == nil || !mayRun {
 			continue
 		}
 		req, err := c.rec.networkRequest()

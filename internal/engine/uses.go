@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/mount"
 	"github.com/opencontainers/go-digest"
@@ -75,10 +76,10 @@ func (e *Engine) PruneImages(ctx context.Context, all bool) ([]image.Removed, in
 // does not exist is no error.
 func (e *Engine) RemoveVolume(ctx context.Context, name string, force bool) error {
 	err := e.volumes.Remove(name, e.volumeUsers)
-	if err != nil {
-		if _, gerr := e.volumes.Get(name); force && gerr != nil {
-			return nil
-		}
+	switch {
+	case force && errdefs.IsNotFound(err):
+		return nil
+	case err != nil:
 		return err
 	}
 	e.events.Publish(events.VolumeEventType, events.ActionDestroy, name, map[string]string{"driver": "local"})
