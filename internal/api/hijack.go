@@ -26,7 +26,17 @@ type hijacked struct {
 	r      io.Reader
 	once   sync.Once
 	stop   func()
+	// ended is closed when the client's input has ended, and endOnce guards it.
+	ended   chan struct{}
+	endOnce sync.Once
 }
+
+// After a hang-up its input's end may take inputTime to be read, and passTime
+// from then on to be passed on to the process, before the context ends.
+const (
+	inputTime = time.Second
+	passTime  = 50 * time.Millisecond
+)
 
 // hijack takes the connection over and writes the response's header: 101 for a
 // client that asked for an upgrade, else the 200 of old clients. shut must be
@@ -59,8 +69,29 @@ func hijack(w http.ResponseWriter, r *http.Request, contentType string) (*hijack
 	// The request's context is of no use any more: net/http has let go of the
 	// connection and does not see it break.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
-	return &hijacked{Conn: nc, ctx: ctx, cancel: cancel, r: buffered(rw.Reader, nc), stop: watchHangup(nc, cancel)}, nil
+	c := &hijacked{Conn: nc, ctx: ctx, cancel: cancel, r: buffered(rw.Reader, nc), ended: make(chan struct{})}
+	c.stop = watchHangup(nc, c.gone)
+	return c, nil
 }
+
+// gone ends the context of a client that has hung up. The process behind it
+// first learns of the input's end: it would wait for more for ever.
+func (c *hijacked) gone() {
+	defer c.cancel()
+	select {
+	case <-c.ended:
+	case <-c.ctx.Done():
+		return
+	case <-time.After(inputTime): // nobody reads
+		return
+	}
+	select {
+	case <-c.ctx.Done():
+	case <-time.After(passTime):
+	}
+}
+
+func (c *hijacked) inputEnded() { c.endOnce.Do(func() { close(c.ended) }) }
 
 // buffered reads what r holds, which came together with the request, then conn.
 func buffered(r *bufio.Reader, conn net.Conn) io.Reader {
@@ -79,6 +110,9 @@ func (c *hijacked) Read(p []byte) (int, error) {
 		// client has gone, end of file would say that its input has ended.
 		c.cancel()
 		return n, context.Canceled
+	}
+	if err != nil {
+		c.inputEnded()
 	}
 	return n, err
 }
@@ -102,6 +136,7 @@ func (c *hijacked) input(wanted bool) {
 	c.r = eof{}
 	go func() {
 		_, _ = io.Copy(io.Discard, source) // until shut, or the client's half is closed
+		c.inputEnded()
 	}()
 }
 
