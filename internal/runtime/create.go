@@ -137,7 +137,7 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 	if err := c.cgroup.apply(linux.Resources); err != nil {
 		return err
 	}
-	if err := c.cgroup.devices(linux); err != nil {
+	if err := c.cgroup.devices(c.deviceRules()); err != nil {
 		return err
 	}
 	c.joinFlags |= flags

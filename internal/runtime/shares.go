@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/abode-run/abode/internal/agent"
@@ -15,6 +17,24 @@ import (
 // from the user namespace that it was made in, and wants its device to be
 // opened there. The stage sends the open devices, and goes on while the agent
 // relays what arrives on them.
+
+// deviceRules is the part of the specification that restricts devices. With
+// shares it lets the stage, which is in the container's cgroup, open FUSE's.
+// The workload finds no such device, and can make none.
+func (c *container) deviceRules() *specs.Linux {
+	linux := *c.spec.Linux
+	if !slices.ContainsFunc(c.req.Mounts, func(m agent.Mount) bool { return m.Type == agent.MountShare }) {
+		return &linux
+	}
+	var res specs.LinuxResources
+	if linux.Resources != nil {
+		res = *linux.Resources
+	}
+	major, minor := int64(10), int64(229)
+	res.Devices = append(slices.Clone(res.Devices), specs.LinuxDeviceCgroup{Allow: true, Type: "c", Major: &major, Minor: &minor, Access: "rw"})
+	linux.Resources = &res
+	return &linux
+}
 
 // openShare opens the stream for a share that a container mounts.
 func (r *Runtime) openShare(ctx context.Context, c *container, m agent.Mount, sm stageMount) (stageMount, int, error) {
