@@ -255,3 +255,38 @@ func TestStopWhileStarting(t *testing.T) {
 		l.nothingHeld(id)
 	}
 }
+
+// A start in the very moment of the end is a run of its own: its waiters hear
+// of its end, and what it holds is its own.
+func TestStartAtEnd(t *testing.T) {
+	l := newLab(t)
+	id := l.create("again", kernel.Container, nil, "sh", "-c", "sleep 0.02; exit 4")
+	for range 25 {
+		l.start(id)
+		ended, err := l.Wait(t.Context(), id, container.WaitConditionNextExit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for { // as soon as ever possible
+			err := l.Start(t.Context(), id)
+			if err == nil {
+				break
+			}
+			if !errdefs.IsNotModified(err) {
+				t.Fatal(err)
+			}
+		}
+		select {
+		case r := <-ended:
+			if r.StatusCode != 4 {
+				t.Fatalf("exit code %d", r.StatusCode)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatal("the first run's waiter never heard of its end")
+		}
+		if code := l.wait(id, container.WaitConditionNotRunning); code != 4 {
+			t.Fatalf("exit code %d", code)
+		}
+	}
+	l.nothingHeld(id)
+}

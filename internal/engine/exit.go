@@ -77,9 +77,16 @@ func closed(ch <-chan struct{}) bool {
 // finish takes away what an ended container has and tells everybody.
 func (c *Container) finish(k kernel.Kernel, exit agent.Exit, why string) {
 	c.giveBack(k)
+	c.endExecs()
 	now := time.Now().UTC()
 	var started time.Time
+	var done chan struct{}
+	var waiting []*waiter
+	// All at once: from here on the container can be started again, and who
+	// waits for that run's end must not be told of this one's.
 	err := c.setStatus(func(st *status) {
+		c.kernel, done = nil, c.ended
+		waiting = c.take(container.WaitConditionNotRunning, container.WaitConditionNextExit)
 		started = st.StartedAt
 		at := exit.At.UTC()
 		if at.Before(started) || at.After(now) {
@@ -98,17 +105,12 @@ func (c *Container) finish(k kernel.Kernel, exit agent.Exit, why string) {
 		"exitCode":     strconv.Itoa(exit.Code & 0xff),
 		"execDuration": strconv.Itoa(int(now.Sub(started).Seconds())),
 	})
-	c.endExecs()
+	answer(waiting, exit.Code&0xff)
+	close(done)
 	c.mu.Lock()
-	c.kernel = nil
 	keep := c.keep > 0
 	rec := c.rec
-	done := c.ended
 	c.mu.Unlock()
-	c.wake(exit.Code&0xff, container.WaitConditionNotRunning, container.WaitConditionNextExit)
-	if done != nil {
-		close(done)
-	}
 	if rec.Host.AutoRemove && !keep {
 		if err := c.remove(context.WithoutCancel(c.e.ctx), RemoveOptions{Volumes: true}); err != nil {
 			c.e.log.Warn("an ended container cannot be removed", "container", c.id, "error", err)

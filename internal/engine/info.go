@@ -3,6 +3,8 @@ package engine
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"runtime"
@@ -80,7 +82,7 @@ func (e *Engine) Info(ctx context.Context) (system.Info, error) {
 	host, _ := os.Hostname()
 	name, version := osRelease()
 	info := system.Info{
-		ID:              NetworkID(e.cfg.Root)[:32],
+		ID:              e.identity(),
 		Images:          len(images),
 		Driver:          Driver,
 		DriverStatus:    [][2]string{{"Layers", "one EROFS file each, shared by all isolations"}},
@@ -131,6 +133,14 @@ func (e *Engine) Info(ctx context.Context) (system.Info, error) {
 		}
 	}
 	return info, nil
+}
+
+// identity names this engine: it is the same for as long as the machine and
+// the root directory are.
+func (e *Engine) identity() string {
+	machine, _ := os.ReadFile("/etc/machine-id") // without one the root is what tells engines apart
+	sum := sha256.Sum256([]byte("abode engine " + string(machine) + e.cfg.Root))
+	return hex.EncodeToString(sum[:16])
 }
 
 func kernelRelease() string {

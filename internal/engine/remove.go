@@ -93,12 +93,13 @@ func (c *Container) erase(rec *record, volumes bool) error {
 	code := c.st.ExitCode
 	pending := c.pending
 	c.pending = nil
+	waiting := c.take(container.WaitConditionRemoved, container.WaitConditionNextExit, container.WaitConditionNotRunning)
 	c.mu.Unlock()
 	for _, s := range pending {
 		s.fail(nil)
 	}
 	c.event(events.ActionDestroy, nil)
-	c.wake(code, container.WaitConditionRemoved, container.WaitConditionNextExit, container.WaitConditionNotRunning)
+	answer(waiting, code)
 	return err
 }
 

@@ -45,15 +45,22 @@ func (e *Engine) Wait(ctx context.Context, name string, cond container.WaitCondi
 	return out, nil
 }
 
-// wake answers those who wait for one of conds.
-func (c *Container) wake(code int, conds ...container.WaitCondition) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// take returns those who wait for one of conds, and forgets them. The caller
+// holds mu.
+func (c *Container) take(conds ...container.WaitCondition) (list []*waiter) {
 	c.waiters = slices.DeleteFunc(c.waiters, func(w *waiter) bool {
 		if !slices.Contains(conds, w.cond) {
 			return false
 		}
-		w.ch <- container.WaitResponse{StatusCode: int64(code)}
+		list = append(list, w)
 		return true
 	})
+	return list
+}
+
+// answer tells waiters that were taken, which are answered once.
+func answer(list []*waiter, code int) {
+	for _, w := range list {
+		w.ch <- container.WaitResponse{StatusCode: int64(code)}
+	}
 }
