@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	goruntime "runtime"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,7 +27,8 @@ func init() {
 	}
 }
 
-// inNamespace marks the second execution of the host's agent.
+// inNamespace marks the second execution of the host's agent and tells it the
+// descriptor of the mount namespace that it came from.
 const inNamespace = "ABODE_AGENT_NS"
 
 // host serves the agent of the host on DIR/agent.sock until it is told to shut
@@ -43,6 +45,11 @@ func host(args []string) error {
 	}
 	if os.Getenv(inNamespace) == "" {
 		return enterNamespace()
+	}
+	var hostMounts *os.File
+	if fd, err := strconv.Atoi(os.Getenv(inNamespace)); err == nil {
+		unix.CloseOnExec(fd)
+		hostMounts = os.NewFile(uintptr(fd), "mount namespace of the host")
 	}
 	os.Unsetenv(inNamespace)
 	lock, err := lockRun(*run)
@@ -61,7 +68,7 @@ func host(args []string) error {
 	if err := runtime.CleanCgroups(context.Background(), *parent); err != nil {
 		log.Warn("not everything of an earlier agent could be removed", "error", err)
 	}
-	r, err := runtime.New(runtime.Config{Dir: filepath.Join(*run, "agent"), Log: log})
+	r, err := runtime.New(runtime.Config{Dir: filepath.Join(*run, "agent"), Log: log, HostMounts: hostMounts})
 	if err != nil {
 		return err
 	}
@@ -131,13 +138,18 @@ func lockRun(run string) (*os.File, error) {
 // the host's mounts go on to propagate and out of which none does, and
 // executes the program again: a Go process cannot move all of its threads.
 func enterNamespace() error {
+	// Kept open, for the sources of bind mounts.
+	outside, err := unix.Open("/proc/thread-self/ns/mnt", unix.O_RDONLY, 0)
+	if err != nil {
+		return fmt.Errorf("cannot open the host's mount namespace: %w", err)
+	}
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("cannot make a mount namespace: %w: the agent of the host must be root", err)
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return fmt.Errorf("cannot keep mounts from leaving: %w", err)
 	}
-	env := append(os.Environ(), inNamespace+"=1")
+	env := append(os.Environ(), inNamespace+"="+strconv.Itoa(outside))
 	if err := unix.Exec("/proc/self/exe", os.Args, env); err != nil {
 		return fmt.Errorf("cannot execute the agent again: %w", err)
 	}

@@ -110,12 +110,12 @@ func TestManyLayers(t *testing.T) {
 // TestLoopDevice has a layer on a file system from which EROFS cannot be
 // mounted straight, and wants the loop device gone with the container.
 func TestLoopDevice(t *testing.T) {
-	h := startAgent(t)
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
 		t.Skip(err)
 	}
-	defer unix.Unmount(dir, 0)
+	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	h := startAgent(t)
 	p := filepath.Join(dir, "layer")
 	copyFile(t, layer(t), p)
 	req := h.container("echo looped")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
 	"strconv"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -147,17 +148,23 @@ func (r *Runtime) openMount(ctx context.Context, c *container, m agent.Mount, us
 	if !filepath.IsAbs(source) {
 		return sm, -1, errorf(agent.ClassInvalid, "%q is not an absolute path", source)
 	}
-	src, err := unix.Open(source, unix.O_PATH|unix.O_CLOEXEC, 0)
+	fd := -1
+	err := inMounts(r.cfg.HostMounts, func() error {
+		src, err := unix.Open(source, unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return errorf(agent.ClassInvalid, "cannot open %s: %w", source, err)
+		}
+		defer unix.Close(src)
+		if sm.Dir, err = isDir(src); err != nil {
+			return err
+		}
+		if fd, err = bindMapped(src, userns); err != nil {
+			return fmt.Errorf("cannot bind %s: %w", source, err)
+		}
+		return nil
+	})
 	if err != nil {
-		return sm, -1, errorf(agent.ClassInvalid, "cannot open %s: %w", source, err)
-	}
-	defer unix.Close(src)
-	if sm.Dir, err = isDir(src); err != nil {
 		return sm, -1, err
-	}
-	fd, err := bindMapped(src, userns)
-	if err != nil {
-		return sm, -1, fmt.Errorf("cannot bind %s: %w", source, err)
 	}
 	attr, err := bindAttr(m)
 	if err == nil {
@@ -168,6 +175,28 @@ func (r *Runtime) openMount(ctx context.Context, c *container, m agent.Mount, us
 		return sm, -1, err
 	}
 	return sm, fd, nil
+}
+
+// inMounts runs f on a thread that stands in a mount namespace.
+func inMounts(ns *os.File, f func() error) error {
+	if ns == nil {
+		return f()
+	}
+	failed := make(chan error)
+	go func() {
+		goruntime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		failed <- func() error {
+			// Threads share their root and working directory until they do not.
+			if err := unix.Unshare(unix.CLONE_FS); err != nil {
+				return fmt.Errorf("cannot leave the agent's root: %w", err)
+			}
+			if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS); err != nil {
+				return fmt.Errorf("cannot enter the host's mount namespace: %w", err)
+			}
+			return f()
+		}()
+	}()
+	return <-failed
 }
 
 // bindMapped clones a tree of mounts with the owners mapped into userns. File

@@ -33,6 +33,10 @@ type Config struct {
 	// earlier runtime left in it is removed.
 	Dir string
 	Log *slog.Logger
+	// HostMounts is the mount namespace in which the sources of bind mounts
+	// are looked up; nil: this process's own. Mounts that are made on a host
+	// later reach the agent's namespace only where the host's are shared.
+	HostMounts *os.File
 	// Share asks the host, in a guest, for a stream that serves a share. nil: there are none.
 	Share func(ctx context.Context, tag string) (*guest.Share, error)
 }

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/abode-run/abode/internal/agent"
+)
+
+// TestDeadAttacherIsDropped has an attacher that reads nothing hold the
+// workload up, and then die; the log gets every byte.
+func TestDeadAttacherIsDropped(t *testing.T) {
+	h := startAgent(t)
+	req := h.container("head -c 8000000 /dev/zero; echo end")
+	req.Log = filepath.Join(h.run, "log")
+	h.must(agent.MethodCreate, req, nil)
+	deaf := newClient(h.run)
+	if _, err := deaf.Stream(context.Background(), agent.MethodAttach, agent.AttachRequest{ID: req.ID, Stdout: true}, nil); err != nil {
+		t.Fatal(err)
+	}
+	live := h.attach(req.ID, "")
+	h.must(agent.MethodStart, agent.ProcessRequest{ID: req.ID}, nil)
+	deaf.Close()
+	var exit agent.Exit
+	h.must(agent.MethodWait, agent.ProcessRequest{ID: req.ID}, &exit)
+	<-live.done
+	if n := len(live.out()); n != 8000004 || exit.Code != 0 {
+		t.Errorf("%d bytes, exit %+v", n, exit)
+	}
+	if st, err := os.Stat(req.Log); err != nil || st.Size() < 8000004 {
+		t.Errorf("the log: %v %v", st, err)
+	}
+	// Attached after the end: nothing, and at once.
+	late := h.attach(req.ID, "")
+	<-late.done
+}
