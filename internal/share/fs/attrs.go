@@ -12,14 +12,14 @@ func (f *FS) getAttr(r *request, p *reply) error {
 	return f.attrOf(n, p)
 }
 
-// attrOf answers with struct fuse_attr_out, which is valid for no time at all.
+// attrOf answers with struct fuse_attr_out.
 func (f *FS) attrOf(n *node, p *reply) error {
 	st, err := stat(n.fd)
 	if err != nil {
 		return err
 	}
 	p.u64(0)
-	p.u32(0, 0)
+	p.u32(attrValid, 0)
 	p.attr(&st, f.dev)
 	return nil
 }

@@ -8,8 +8,9 @@
 // that requests carry, permission checks are the guest kernel's, and what is
 // shared read-only lies on a mount that refuses changes.
 //
-// Nothing is cached for a guest: changes by the host and by other containers
-// are seen by the next system call. Locks are the guest kernel's own.
+// A guest caches next to nothing: changes by the host and by other containers
+// are seen by the next system call that names a file, and in a file that is
+// open after a clock tick of the guest at most. Locks are the guest kernel's own.
 //
 // The protocol is spoken here and not by a library: those take their kernel
 // at its word, and what they do when a program starts is paid for by every

@@ -218,10 +218,17 @@ func (p *reply) attr(st *unix.Statx_t, share uint64) {
 		uint32(unix.Mkdev(st.Rdev_major, st.Rdev_minor)), st.Blksize, 0)
 }
 
-// entry appends struct fuse_entry_out. It is valid for no time at all.
+// attrValid is how long attributes are valid, in nanoseconds: the guest's
+// kernel makes it the end of its next clock tick. So what comes with a name
+// serves the check of permissions and the stat(2) that follow, which would
+// each ask again. Names are valid for no time at all: whoever comes by a path
+// sees what is there now. An open file's attributes may be a tick old.
+const attrValid = 1
+
+// entry appends struct fuse_entry_out.
 func (p *reply) entry(n *node, st *unix.Statx_t, share uint64) {
 	p.u64(n.id, 1, 0, 0)
-	p.u32(0, 0)
+	p.u32(0, attrValid)
 	p.attr(st, share)
 }
 
