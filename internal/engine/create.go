@@ -207,7 +207,7 @@ func (rec *record) endpoint(net *apinetwork.NetworkingConfig) error {
 			name = "bridge"
 		}
 		if name != network {
-			return notFound("network %s not found", name)
+			return invalid("network %s not found", name)
 		}
 		if len(ep.Links) > 0 {
 			return later("--link")

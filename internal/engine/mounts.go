@@ -225,7 +225,7 @@ func (e *Engine) volumesFrom(spec string) ([]mountPoint, error) {
 	}
 	c, err := e.containers.find(name)
 	if err != nil {
-		return nil, err
+		return nil, invalid("cannot use volumes-from: %v", err)
 	}
 	rec, _ := c.snapshot()
 	var list []mountPoint

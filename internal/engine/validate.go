@@ -152,7 +152,8 @@ func checkModes(c *container.Config, h *container.HostConfig, can kernel.Capabil
 	case n.IsContainer():
 		return later("--network container:NAME")
 	default:
-		return notFound("network %s not found", n)
+		// Not ErrNotFound: to a create that fails so, clients answer with a pull.
+		return invalid("network %s not found", n)
 	}
 	switch p := h.PidMode; {
 	case p == "":
