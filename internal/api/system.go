@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"runtime"
 
+	"github.com/moby/moby/api/types/swarm"
 	"github.com/moby/moby/api/types/system"
 	"golang.org/x/sys/unix"
 
@@ -78,6 +79,9 @@ func (s *server) info(w http.ResponseWriter, r *http.Request) error {
 	info, err := s.engine.Info(r.Context())
 	if err != nil {
 		return err
+	}
+	if info.Swarm.LocalNodeState == "" {
+		info.Swarm.LocalNodeState = swarm.LocalNodeStateInactive // else the CLI shows a node without a name
 	}
 	return writeJSON(w, http.StatusOK, info)
 }

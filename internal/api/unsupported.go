@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/build"
 )
 
 // unsupportedRoutes answers what Docker has and abode has not (yet) in words,
@@ -12,7 +13,7 @@ func (s *server) unsupportedRoutes() []route {
 	refuse := func(err error) handler {
 		return func(http.ResponseWriter, *http.Request) error { return err }
 	}
-	build := refuse(later("build images", "Build with buildkit or buildah, then `load` the result, or pull it from a registry"))
+	noBuild := refuse(later("build images", "Build with buildkit or buildah, then `load` the result, or pull it from a registry"))
 	commit := refuse(later("commit containers", "Use `export` and `import` for its files"))
 	push := refuse(later("push images", "Use `save` and a tool such as skopeo or crane"))
 	search := refuse(&apiError{errdefs.ErrNotImplemented, "searching registries is not supported: abode favours no registry over another. Search on the registry's own site"})
@@ -22,11 +23,11 @@ func (s *server) unsupportedRoutes() []route {
 	ws := refuse(later("attach through a web socket", "Use POST /containers/{id}/attach"))
 
 	rs := []route{
-		{"POST", "/build", build},
-		{"POST", "/build/prune", build},
-		{"POST", "/build/cancel", build},
-		{"POST", "/session", build},
-		{"POST", "/grpc", build},
+		{"POST", "/build", noBuild},
+		{"POST", "/build/prune", nothingBuilt},
+		{"POST", "/build/cancel", noBuild},
+		{"POST", "/session", noBuild},
+		{"POST", "/grpc", noBuild},
 		{"POST", "/commit", commit},
 		{"POST", "/images/{name:.*}/push", push},
 		{"GET", "/images/search", search},
@@ -46,4 +47,10 @@ func (s *server) unsupportedRoutes() []route {
 		}
 	}
 	return rs
+}
+
+// nothingBuilt answers `system prune`, whose last step this is: there is no
+// cache of builds, and nothing of it was removed.
+func nothingBuilt(w http.ResponseWriter, r *http.Request) error {
+	return writeJSON(w, http.StatusOK, build.CachePruneReport{CachesDeleted: []string{}})
 }
