@@ -36,3 +36,17 @@ func TestDeadAttacherIsDropped(t *testing.T) {
 	late := h.attach(req.ID, "")
 	<-late.done
 }
+
+// BenchmarkRun is the whole life of a container: create, start, wait, delete.
+func BenchmarkRun(b *testing.B) {
+	h := startAgent(b)
+	req := h.container("")
+	req.Spec.Process.Args = []string{"/bin/true"}
+	for b.Loop() {
+		p := agent.ProcessRequest{ID: req.ID}
+		h.must(agent.MethodCreate, req, nil)
+		h.must(agent.MethodStart, p, nil)
+		h.must(agent.MethodWait, p, nil)
+		h.must(agent.MethodDelete, agent.IDRequest{ID: req.ID}, nil)
+	}
+}

@@ -35,14 +35,14 @@ func TestMain(m *testing.M) {
 
 // host is a running agent of the host.
 type hostAgent struct {
-	t      *testing.T
+	t      testing.TB
 	cmd    *exec.Cmd
 	run    string
 	parent string
 	client *agent.Client
 }
 
-func startAgent(t *testing.T) *hostAgent {
+func startAgent(t testing.TB) *hostAgent {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
@@ -71,7 +71,7 @@ func startAgent(t *testing.T) *hostAgent {
 	return h
 }
 
-func spawnAgent(t *testing.T, h *hostAgent) *exec.Cmd {
+func spawnAgent(t testing.TB, h *hostAgent) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe", "host", "--run", h.run, "--cgroup-parent", h.parent)
 	// A file, because what is still written to a pipe is lost with the test.
@@ -103,7 +103,7 @@ func newClient(run string) *agent.Client {
 	})
 }
 
-func atoi(t *testing.T, s string) int {
+func atoi(t testing.TB, s string) int {
 	t.Helper()
 	n, err := strconv.Atoi(s)
 	if err != nil {
@@ -115,7 +115,7 @@ func atoi(t *testing.T, s string) int {
 func itoa(n int) string { return strconv.Itoa(n) }
 
 // secondLayer is a small one to be put above.
-func secondLayer(t *testing.T) string {
+func secondLayer(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	cmd := exec.Command("sh", "-c", "mkdir -p top/opt && mkfs.erofs top.erofs top >/dev/null")
@@ -153,7 +153,7 @@ var (
 )
 
 // layer is an EROFS image with busybox and a few files.
-func layer(t *testing.T) string {
+func layer(t testing.TB) string {
 	t.Helper()
 	rootfsOnce.Do(func() {
 		rootfsDir, rootfsErr = os.MkdirTemp("", "abode-rootfs-")
@@ -278,7 +278,7 @@ func (h *hostAgent) attach(id, execID string) *attached {
 }
 
 // until waits until standard output contains s.
-func (a *attached) until(t *testing.T, s string) {
+func (a *attached) until(t testing.TB, s string) {
 	t.Helper()
 	for deadline := time.After(20 * time.Second); ; {
 		a.mu.Lock()
