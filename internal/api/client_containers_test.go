@@ -27,11 +27,12 @@ func (tc *caseContext) inspect(t *testing.T, id string) container.InspectRespons
 
 func testLife(t *testing.T, tc *caseContext) {
 	ctx, c := t.Context(), tc.c
-	id := tc.create(t, container.Config{Cmd: []string{"sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.1; done"}, Labels: map[string]string{"case": "life"}})
+	id := tc.create(t, container.Config{Cmd: []string{"sh", "-c", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.1; done"}, Labels: map[string]string{"case": "life"}})
 	if got := tc.inspect(t, id); got.State.Status != container.StateCreated || got.HostConfig.Isolation != tc.isolation || got.ID != id {
 		t.Errorf("created: %+v, isolation %s", got.State, got.HostConfig.Isolation)
 	}
 	tc.start(t, id)
+	tc.hasWritten(t, id, "ready\n") // a signal that comes before the trap is lost
 	name := string(tc.isolation) + "-life"
 	if _, err := c.ContainerRename(ctx, id, client.ContainerRenameOptions{NewName: name}); err != nil {
 		t.Fatal(err)

@@ -136,6 +136,22 @@ func testLogs(t *testing.T, tc *caseContext) {
 	}
 }
 
+// hasWritten waits until all of a container's output is want.
+func (tc *caseContext) hasWritten(t *testing.T, id, want string) {
+	t.Helper()
+	eventually(t, func() error {
+		r, err := tc.c.ContainerLogs(t.Context(), id, client.ContainerLogsOptions{ShowStdout: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if o, _ := demux(t, r); o != want {
+			return fmt.Errorf("the container has written %q, not %q", o, want)
+		}
+		return nil
+	})
+}
+
 func testExec(t *testing.T, tc *caseContext) {
 	ctx, c := t.Context(), tc.c
 	id := tc.run(t, "sleep 1000")
