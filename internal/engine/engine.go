@@ -59,7 +59,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	default:
 		return nil, fmt.Errorf("cannot make %q the default isolation: there are %s and %s", cfg.DefaultIsolation, kernel.Container, kernel.VM)
 	}
-	e := &Engine{cfg: cfg, dirs: state.Dirs{Root: cfg.Root, Run: cfg.Run}, log: cfg.Log, containers: newRegistry()}
+	e := &Engine{cfg: cfg, dirs: state.Dirs{Root: cfg.Root, Run: cfg.Run}, log: cfg.Log, containers: newRegistry(cfg.Root)}
 	e.ctx, e.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	var cu cleanup.Stack
 	defer cu.Clean()

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"hash/crc32"
 	"slices"
 	"strings"
 	"sync"
@@ -11,7 +12,7 @@ import (
 const (
 	ownerFirst = 524288
 	ownerSize  = 65536
-	owners     = (1<<32 - 1 - ownerFirst) / ownerSize
+	owners     = (1<<31 - ownerFirst) / ownerSize
 )
 
 // registry knows all containers by ID and name. Its lock is held for moments.
@@ -20,13 +21,18 @@ type registry struct {
 	byID   map[string]*Container
 	byName map[string]string // to IDs; a name is here from its reservation on
 	owners map[int]string    // to IDs
+	first  int               // the range of user IDs to begin with
 	// making holds those that are just being created: they use images and
 	// volumes already and are not seen yet.
 	making map[string]*Container
 }
 
-func newRegistry() *registry {
-	return &registry{byID: map[string]*Container{}, byName: map[string]string{}, owners: map[int]string{}, making: map[string]*Container{}}
+// newRegistry returns an empty registry. Two engines on one host do not know of
+// each other: seed, which tells them apart, makes them give out user IDs from
+// different places on.
+func newRegistry(seed string) *registry {
+	first := int(crc32.ChecksumIEEE([]byte(seed)) % owners)
+	return &registry{first: first, byID: map[string]*Container{}, byName: map[string]string{}, owners: map[int]string{}, making: map[string]*Container{}}
 }
 
 // find returns the container that s names: a full ID, a name with or without
@@ -84,7 +90,7 @@ func (r *registry) reserve(id, name string) (string, int, error) {
 		return "", 0, conflict("Conflict. The container name \"/%s\" is already in use by container %q. You have to remove (or rename) that container to be able to reuse that name.", name, other)
 	}
 	for n := range owners {
-		owner := ownerFirst + n*ownerSize
+		owner := ownerFirst + (r.first+n)%owners*ownerSize
 		if r.owners[owner] == "" {
 			r.owners[owner] = id
 			r.byName[name] = id

@@ -35,7 +35,7 @@ func TestParseSignal(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	r := newRegistry()
+	r := newRegistry("")
 	id1, id2 := "aa"+strings.Repeat("0", 62), "ab"+strings.Repeat("0", 62)
 	reserve := func(id, name string) *Container {
 		t.Helper()
@@ -91,7 +91,7 @@ func TestNames(t *testing.T) {
 }
 
 func TestRandomNamesEnd(t *testing.T) {
-	r := newRegistry()
+	r := newRegistry("")
 	for range 3000 { // more than half of what two words give
 		if _, _, err := r.reserve(newID(), ""); err != nil {
 			t.Fatal(err)
@@ -180,7 +180,7 @@ func TestMergeConfig(t *testing.T) {
 }
 
 func TestMountPoints(t *testing.T) {
-	e := &Engine{containers: newRegistry()}
+	e := &Engine{containers: newRegistry("")}
 	dir := t.TempDir()
 	got, err := e.mountPoints(&container.Config{Volumes: map[string]struct{}{"/a/b": {}, "/named": {}}}, &container.HostConfig{
 		Binds:  []string{dir + ":/a:ro,rshared", "vol:/named:nocopy", "/anonymous"},

@@ -189,7 +189,7 @@ func TestRecordRoundTrip(t *testing.T) {
 }
 
 func TestListFilter(t *testing.T) {
-	e := &Engine{cfg: Config{DefaultIsolation: kernel.Container}, containers: newRegistry()}
+	e := &Engine{cfg: Config{DefaultIsolation: kernel.Container}, containers: newRegistry("")}
 	c := &Container{e: e, id: "abc" + strings.Repeat("0", 61), rec: &record{
 		Name: "web1", Isolation: kernel.VM, Config: &container.Config{Labels: map[string]string{"a": "1", "b": ""}, ExposedPorts: apinetwork.PortSet{apinetwork.MustParsePort("81/tcp"): {}}},
 		Host:   &container.HostConfig{PortBindings: apinetwork.PortMap{apinetwork.MustParsePort("80/tcp"): nil}},

@@ -8,19 +8,22 @@
 //	layers/                  EROFS files (internal/layer)
 //	volumes/                 named volumes (internal/volume)
 //	kernels/, templates/     guest kernels and saved guests (internal/kernel/vm)
+//	vm/                      what guests are made with: initramfs, empty disk, the probe's result
 //	network/                 addresses given away (internal/network)
 //	containers/ID/           one container:
 //	    config.json          what was asked for and what it is made of; never changes but by rename and update
 //	    state.json           what it is doing; see internal/engine
 //	    log                  its output (internal/logs)
-//	    writable/, disk, …   its writable layer, made by its kernel's provider
+//	    writable/, *.ext4    its writable layer, made by its kernel's provider
 //	containers/.removed-ID/  a removal that was cut short
 //
 // Below RUN, which a reboot clears:
 //
 //	abode.sock               the API
-//	agent.sock, agent.pid    the host's agent (internal/kernel/host)
-//	vm/ID/                   one guest: sockets, process IDs (internal/kernel/vm)
+//	agent.sock, agent.lock   the host's agent (internal/kernel/host)
+//	agent.log, agent/        what it says, and where it works
+//	container/ID/, vm/ID/    a running container, by isolation: of a guest its sockets
+//	                         and process IDs (internal/kernel/vm)
 package state
 
 import (
