@@ -76,10 +76,10 @@ func scan(r io.Reader, magics ...string) (magic string, nonce []byte, err error)
 
 // Connect makes conn a session as the daemon's side. It owns conn from then
 // on, on error too. The session ends with conn, or when keepalive misses the
-// agent.
-func Connect(ctx context.Context, conn net.Conn) (*yamux.Session, error) {
+// agent. Both sides may change the session's settings with tune.
+func Connect(ctx context.Context, conn net.Conn, tune ...func(*yamux.Config)) (*yamux.Session, error) {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	s, err := connect(conn)
+	s, err := connect(conn, muxConfig(tune))
 	if !stop() && err == nil {
 		s.Close()
 		err = ctx.Err()
@@ -94,7 +94,7 @@ func Connect(ctx context.Context, conn net.Conn) (*yamux.Session, error) {
 	return s, nil
 }
 
-func connect(conn net.Conn) (*yamux.Session, error) {
+func connect(conn net.Conn, c *yamux.Config) (*yamux.Session, error) {
 	nonce := make([]byte, nonceLen)
 	rand.Read(nonce)
 	hello := message(magicHello, nonce)
@@ -140,15 +140,15 @@ func connect(conn net.Conn) (*yamux.Session, error) {
 	if _, err := conn.Write(message(magicGo, nonce)); err != nil {
 		return nil, err
 	}
-	return yamux.Client(&stream{ReadWriteCloser: conn}, muxConfig())
+	return yamux.Client(&stream{ReadWriteCloser: conn}, c)
 }
 
 // Accept makes rw a session as the agent's side: it waits for a daemon's
 // greeting as long as rw lives. It owns rw from then on, on error too. A
 // reader that sees end of file while nobody is connected must wait by itself.
-func Accept(ctx context.Context, rw io.ReadWriteCloser) (*yamux.Session, error) {
+func Accept(ctx context.Context, rw io.ReadWriteCloser, tune ...func(*yamux.Config)) (*yamux.Session, error) {
 	stop := context.AfterFunc(ctx, func() { rw.Close() })
-	s, err := accept(rw)
+	s, err := accept(rw, muxConfig(tune))
 	if !stop() && err == nil {
 		s.Close()
 		err = ctx.Err()
@@ -163,7 +163,7 @@ func Accept(ctx context.Context, rw io.ReadWriteCloser) (*yamux.Session, error) 
 	return s, nil
 }
 
-func accept(rw io.ReadWriteCloser) (*yamux.Session, error) {
+func accept(rw io.ReadWriteCloser, c *yamux.Config) (*yamux.Session, error) {
 	var nonce []byte
 	for {
 		magic, got, err := scan(rw, magicHello, magicGo)
@@ -172,7 +172,7 @@ func accept(rw io.ReadWriteCloser) (*yamux.Session, error) {
 		}
 		switch {
 		case magic == magicGo && nonce != nil && bytes.Equal(got, nonce):
-			return yamux.Server(rw, muxConfig())
+			return yamux.Server(rw, c)
 		case magic == magicHello && !bytes.Equal(got, nonce):
 			nonce = got
 			if _, err := rw.Write(message(magicEcho, nonce)); err != nil {
@@ -214,7 +214,7 @@ func (s *stream) Read(p []byte) (int, error) {
 
 // muxConfig is tuned for a guest that runs under pure emulation on a busy
 // host: a side is dead only when it was silent for the better part of a minute.
-func muxConfig() *yamux.Config {
+func muxConfig(tune []func(*yamux.Config)) *yamux.Config {
 	c := yamux.DefaultConfig()
 	c.LogOutput = io.Discard
 	c.AcceptBacklog = 256
@@ -223,5 +223,8 @@ func muxConfig() *yamux.Config {
 	c.ConnectionWriteTimeout = 30 * time.Second
 	c.StreamOpenTimeout = 0
 	c.StreamCloseTimeout = 0 // a slow reader may drain what the other side has closed
+	for _, f := range tune {
+		f(c)
+	}
 	return c
 }

@@ -31,7 +31,7 @@ const (
 func serve(conn net.Conn, j *jail) error {
 	debug.SetMemoryLimit(memory)
 	defer func() { _ = conn.Close() }()
-	session, err := agent.Connect(context.Background(), conn)
+	session, err := agent.Connect(context.Background(), conn, wire.Patience)
 	if err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
 			return nil // the guest ended before it mounted anything

@@ -109,7 +109,7 @@ func (p *Port) connect(ctx context.Context) (*yamux.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := agent.Accept(ctx, rw)
+	s, err := agent.Accept(ctx, rw, wire.Patience)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
+
+	"github.com/hashicorp/yamux"
 )
 
 // MaxWrite is the largest read or write of a file in one message, in bytes;
@@ -28,6 +31,14 @@ const MaxFrame = MaxWrite + 8192
 
 // MaxTag bounds the length of a share's tag.
 const MaxTag = 64
+
+// Patience makes a session wait for the other side as a local disk would be
+// waited for. A guest, or its hypervisor, that stands still for minutes must
+// find its files again; when one of them ends, the connection tells.
+func Patience(c *yamux.Config) {
+	c.EnableKeepAlive = false
+	c.ConnectionWriteTimeout = 24 * time.Hour
+}
 
 // MountRequest names the share that a stream is to serve.
 type MountRequest struct {
