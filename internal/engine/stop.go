@@ -129,7 +129,8 @@ func (c *Container) killHard(ctx context.Context, k kernel.Kernel, ended <-chan 
 	err := c.signal(ctx, k, 9)
 	t := time.NewTimer(killTimeout)
 	defer t.Stop()
-	if err == nil {
+	// An agent that has nothing left to kill means that the end is under way.
+	if err == nil || errdefs.IsNotFound(err) || errdefs.IsConflict(err) {
 		select {
 		case <-ended:
 			return nil

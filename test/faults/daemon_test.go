@@ -107,8 +107,8 @@ func TestHypervisorKilled(t *testing.T) {
 	e.Abode(t, "run", "-d", "--isolation", "vm", "--name", "victim", "busybox", "sleep", "600")
 	e.Abode(t, "run", "-d", "--isolation", "vm", "--name", "other", "busybox", "sleep", "600")
 	e.Abode(t, "run", "-d", "--isolation", "container", "--name", "third", "busybox", "sleep", "600")
-	id := e.Abode(t, "inspect", "-f", "{{.Id}}", "victim")
-	pids := processes(e, "qemu-system", id)
+	id := e.Abode(t, "inspect", "-f", "{{.ID}}", "victim")
+	pids := processes(e, "qemu-system", id[:12])
 	if len(pids) != 1 {
 		t.Fatalf("%d hypervisors of the victim, want 1: %v", len(pids), e.Footprint())
 	}
@@ -172,14 +172,22 @@ func TestInterruptedRuns(t *testing.T) {
 			go func() { done <- cmd.Wait() }()
 			select {
 			case <-done:
+				continue
+			case <-time.After(3 * time.Second):
+			}
+			// It had started before the signals came; as PID 1 it ignores them.
+			for _, id := range strings.Fields(e.Abode(t, "ps", "-q")) {
+				e.Abode(t, "rm", "-f", id)
+			}
+			select {
+			case <-done:
 			case <-time.After(30 * time.Second):
 				cmd.Process.Kill()
-				t.Errorf("%s: run did not end %v after it was told to", isolation, after*time.Millisecond)
+				t.Errorf("%s: run did not end, interrupted after %v", isolation, after*time.Millisecond)
 			}
 		}
-		ids := strings.Fields(e.Abode(t, "ps", "-aq"))
-		for _, id := range ids { // a container that had started before the signal came is PID 1 and may ignore it
-			e.Abode(t, "rm", "-f", id)
+		if ids := e.Abode(t, "ps", "-aq"); ids != "" {
+			t.Errorf("%s: interrupted runs left containers: %q", isolation, ids)
 		}
 	}
 }

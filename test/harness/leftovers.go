@@ -28,7 +28,7 @@ func (e *Engine) Footprint() []string {
 	procs, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, p := range procs {
 		b, err := os.ReadFile(p)
-		if err == nil && strings.Contains(string(b), e.dir) {
+		if err == nil && (strings.Contains(string(b), e.dir) || e.hypervisor(filepath.Dir(p), string(b))) {
 			found = append(found, "process "+filepath.Base(filepath.Dir(p))+": "+strings.ReplaceAll(string(b), "\x00", " "))
 		}
 	}
@@ -45,4 +45,19 @@ func (e *Engine) Footprint() []string {
 		}
 	}
 	return found
+}
+
+// hypervisor reports whether a process is one of this engine's guests. It has
+// its files as open descriptors; none of their names is in its arguments.
+func (e *Engine) hypervisor(proc, cmdline string) bool {
+	if !strings.Contains(cmdline, "qemu-system") {
+		return false
+	}
+	fds, _ := filepath.Glob(proc + "/fd/*")
+	for _, fd := range fds {
+		if target, err := os.Readlink(fd); err == nil && strings.HasPrefix(target, e.dir) {
+			return true
+		}
+	}
+	return false
 }
