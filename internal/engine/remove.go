@@ -22,9 +22,9 @@ func (e *Engine) Remove(ctx context.Context, name string, opts RemoveOptions) er
 	}
 	rec, st := c.snapshot()
 	switch {
+	case opts.Force: // also of one that is just removing itself, for whose end remove waits
 	case st.Phase == phaseRemoving:
 		return conflict("removal of container %s is already in progress", c.id)
-	case opts.Force:
 	case st.Phase == phasePaused:
 		return conflict("cannot remove container \"/%s\": container is paused and must be unpaused first", rec.Name)
 	case st.Phase == phaseRunning, st.Phase == phaseStarting:
