@@ -24,6 +24,7 @@ type Engine struct {
 
 	dir    string
 	bin    string
+	flags  []string
 	daemon *exec.Cmd
 	exited chan struct{}
 }
@@ -78,8 +79,9 @@ func checkout() (string, error) {
 // New starts an engine. The caller must Close it.
 func New() (*Engine, error) { return NewAt("") }
 
-// NewAt is New with the engine's files in a folder below parent.
-func NewAt(parent string) (*Engine, error) {
+// NewAt is New with the engine's files in a folder below parent ("": the
+// system's), and with more flags for the daemon.
+func NewAt(parent string, flags ...string) (*Engine, error) {
 	if os.Getuid() != 0 {
 		return nil, errors.New("an engine needs root: run the tests with sudo make test")
 	}
@@ -103,6 +105,7 @@ func NewAt(parent string) (*Engine, error) {
 		Bridge: "abt" + hex.EncodeToString(id),
 		dir:    dir,
 		bin:    bin,
+		flags:  flags,
 	}
 	e.Host = "unix://" + filepath.Join(e.Run, "abode.sock")
 	if err := e.StartDaemon(); err != nil {
@@ -140,7 +143,8 @@ func (e *Engine) StartDaemon() error {
 		return err
 	}
 	defer log.Close()
-	e.daemon = exec.Command(filepath.Join(e.bin, "aboded"), "--root", e.Root, "--run", e.Run, "--bridge", e.Bridge, "--host", e.Host)
+	flags := append([]string{"--root", e.Root, "--run", e.Run, "--bridge", e.Bridge, "--host", e.Host}, e.flags...)
+	e.daemon = exec.Command(filepath.Join(e.bin, "aboded"), flags...)
 	e.daemon.Stdout, e.daemon.Stderr = log, log
 	e.daemon.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := e.daemon.Start(); err != nil {
