@@ -68,10 +68,10 @@ func layers(t testing.TB) [][]byte {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tool := entry{name: "usr/bin/tool", data: "a tool\n", mode: 0o4755, uid: 1000, gid: 2000}
+	same := entry{name: "usr/bin/same-tool", to: tool.name, mode: tool.mode, uid: tool.uid, gid: tool.gid}
 	packages := makeTar(t,
-		entry{name: "usr/bin/"},
-		entry{name: "usr/bin/tool", data: "a tool\n", mode: 0o4755, uid: 1000, gid: 2000},
-		entry{name: "usr/bin/same-tool", to: "usr/bin/tool"},
+		entry{name: "usr/bin/"}, tool, same,
 		entry{name: "etc/gone", data: "to be removed\n"},
 		entry{name: "etc/alternatives/pager", symlink: "/bin/more"},
 		entry{name: "opt/old/hidden", data: "to be hidden\n"},
@@ -86,9 +86,9 @@ func layers(t testing.TB) [][]byte {
 }
 
 // look prints what layers has put together, and looks that of it says.
-var look = []string{"sh", "-c", "cat /var/lib/dpkg/status; ls /opt/old; ls /etc; stat -c '%a %u:%g %h' /usr/bin/tool; cat /usr/bin/same-tool; readlink /etc/alternatives/pager; cat /" + long + "; echo $FROM"}
+var look = []string{"sh", "-c", "cat /var/lib/dpkg/status; ls /opt/old; test -e /etc/gone || echo removed; stat -c '%a %u:%g %h' /usr/bin/tool; cat /usr/bin/same-tool; readlink /etc/alternatives/pager; cat /" + long + "; echo $FROM"}
 
-const looks = "installed\nnew\nalternatives\ngroup\nhostname\nhosts\npasswd\nresolv.conf\n4755 1000:2000 2\na tool\n/bin/more\nlong\nthe image\n"
+const looks = "installed\nnew\nremoved\n4755 1000:2000 2\na tool\n/bin/more\nlong\nthe image\n"
 
 // A layout is an OCI layout directory with one image, or one index of images,
 // by the name of latest.
