@@ -89,7 +89,7 @@ func host(args []string) error {
 		time.AfterFunc(100*time.Millisecond, func() { close(over) })
 		return err
 	}})
-	go serve(ctx, l, s)
+	go serve(ctx, l, s, log)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT)
 	signal.Ignore(unix.SIGHUP, unix.SIGPIPE)
@@ -106,13 +106,17 @@ func host(args []string) error {
 	return err
 }
 
-func serve(ctx context.Context, l net.Listener, s *server.Server) {
+func serve(ctx context.Context, l net.Listener, s *server.Server, log *slog.Logger) {
 	for {
 		conn, err := l.Accept()
 		if err != nil {
 			return
 		}
-		go s.ServeChannel(ctx, conn)
+		go func() {
+			if err := s.ServeChannel(ctx, conn); err != nil && ctx.Err() == nil {
+				log.Warn("a connection was refused", "error", err)
+			}
+		}()
 	}
 }
 
@@ -129,7 +133,7 @@ func lockRun(run string) (*os.File, error) {
 		f.Close()
 		return nil, fmt.Errorf("an agent runs already on %s: %w", run, err)
 	}
-	f.Truncate(0)
+	_ = f.Truncate(0) // the number is for people; the lock is what counts
 	fmt.Fprintln(f, os.Getpid())
 	return f, nil
 }

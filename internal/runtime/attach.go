@@ -94,7 +94,7 @@ func (s *stdio) input(r io.Reader, stdin bool) {
 		switch kind {
 		case agent.IOStdin:
 			sent = true
-			s.write(p) // to a process that reads no more: dropped, as by a pipe's end
+			_ = s.write(p) // to a process that reads no more: dropped, as by a pipe's end
 		case agent.IOStdinClose:
 			if s.stdinOnce {
 				s.closeStdin()

@@ -185,7 +185,9 @@ func (b *builder) cgroups() error {
 		// Controllers that share a hierarchy are found under each name.
 		if strings.Contains(v.Name, ",") {
 			for name := range strings.SplitSeq(v.Name, ",") {
-				unix.Symlinkat(v.Name, keep, name)
+				if err := unix.Symlinkat(v.Name, keep, name); err != nil {
+					b.warnings = append(b.warnings, "the container does not see its cgroup "+name+": "+err.Error())
+				}
 			}
 		}
 	}

@@ -99,7 +99,7 @@ func (h *hierarchies) create(path string) (c *cgroup, err error) {
 	c = &cgroup{h: h, dirs: map[string]string{}}
 	defer func() {
 		if err != nil {
-			c.remove(context.Background())
+			err = errors.Join(err, c.remove(context.Background()))
 		}
 	}()
 	add := func(controller, root string) error {
@@ -124,7 +124,9 @@ func (h *hierarchies) create(path string) (c *cgroup, err error) {
 				return fmt.Errorf("cannot make the cgroup %s: %w", at, err)
 			}
 			if controller == "cpuset" {
-				inheritCpuset(at)
+				if err := inheritCpuset(at); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
@@ -142,27 +144,31 @@ func (h *hierarchies) create(path string) (c *cgroup, err error) {
 	return c, nil
 }
 
-// delegate enables all controllers of a v2 cgroup for those below.
+// delegate enables all controllers of a v2 cgroup for those below. Without one
+// its limits are refused when they are set.
 func delegate(dir string) {
 	b, _ := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
 	on, _ := os.ReadFile(filepath.Join(dir, "cgroup.subtree_control"))
 	enabled := strings.Fields(string(on))
 	for name := range strings.FieldsSeq(string(b)) {
 		if !slices.Contains(enabled, name) {
-			os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+name), 0)
+			_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+name), 0)
 		}
 	}
 }
 
 // inheritCpuset fills what a v1 cpuset needs before it takes processes.
-func inheritCpuset(dir string) {
+func inheritCpuset(dir string) error {
 	for _, f := range []string{"cpuset.cpus", "cpuset.mems"} {
 		if b, err := os.ReadFile(filepath.Join(dir, f)); err == nil && strings.TrimSpace(string(b)) == "" {
 			if b, err = os.ReadFile(filepath.Join(filepath.Dir(dir), f)); err == nil {
-				os.WriteFile(filepath.Join(dir, f), b, 0)
+				if err := os.WriteFile(filepath.Join(dir, f), b, 0); err != nil {
+					return fmt.Errorf("cannot fill the cpuset of a cgroup: %w", err)
+				}
 			}
 		}
 	}
+	return nil
 }
 
 // join moves a process, and with it what it will fork, into the cgroup.
@@ -362,8 +368,8 @@ func CleanCgroups(ctx context.Context, parent string) error {
 			continue
 		}
 		c := &cgroup{h: h, dirs: map[string]string{}, all: []string{dir}}
-		// What is frozen does not die.
-		filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		// What is frozen does not die; what stays so, killAll tells.
+		_ = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 			if err == nil && d.IsDir() {
 				writeExisting(filepath.Join(p, "freezer.state"), "THAWED")
 				writeExisting(filepath.Join(p, "cgroup.freeze"), "0")
@@ -381,7 +387,7 @@ func CleanCgroups(ctx context.Context, parent string) error {
 
 func writeExisting(path, value string) {
 	if f, err := os.OpenFile(path, os.O_WRONLY, 0); err == nil {
-		f.WriteString(value)
+		_, _ = f.WriteString(value)
 		f.Close()
 	}
 }

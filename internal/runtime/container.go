@@ -167,7 +167,7 @@ func (r *Runtime) Delete(ctx context.Context, id string) error {
 
 // destroy kills and removes. It may be repeated when it has failed.
 func (c *container) destroy(ctx context.Context) error {
-	c.cgroup.freeze(false) // what is frozen does not die
+	_ = c.cgroup.freeze(false) // what is frozen does not die; what stays so, killAll tells
 	c.main.kill()
 	c.mu.Lock()
 	var execs []*process

@@ -47,7 +47,9 @@ func (c *cgroup) freeze(on bool) error {
 			time.Sleep(time.Millisecond)
 		}
 	}
-	c.write(controller, file, strings.NewReplacer("FROZEN", "THAWED", "1", "0").Replace(want))
+	if err := c.write(controller, file, strings.NewReplacer("FROZEN", "THAWED", "1", "0").Replace(want)); err != nil {
+		return fmt.Errorf("the container's processes do not stop, and some may stay frozen: %w", err)
+	}
 	return fmt.Errorf("the container's processes do not stop")
 }
 

@@ -134,7 +134,7 @@ func copyMeta(src, dst int) error {
 		for _, name := range splitNUL(list[:n]) {
 			value := make([]byte, 64<<10)
 			if v, err := unix.Fgetxattr(src, name, value); err == nil {
-				unix.Fsetxattr(dst, name, value[:v], 0) // not every file system has them
+				_ = unix.Fsetxattr(dst, name, value[:v], 0) // not every file system has them
 			}
 		}
 	}

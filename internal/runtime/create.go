@@ -125,7 +125,12 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 	if err := os.Mkdir(c.dir, 0o700); err != nil {
 		return fmt.Errorf("cannot make the container's directory: %w", err)
 	}
-	cu.Add(func() { os.RemoveAll(filepath.Join(c.dir, "files")); removeDir(c.dir) })
+	cu.Add(func() {
+		os.RemoveAll(filepath.Join(c.dir, "files"))
+		if err := removeDir(c.dir); err != nil {
+			r.log.Warn("a container's directory was left", "container", c.id, "error", err)
+		}
+	})
 	if c.cgroup, err = r.cgroups.create(filepath.Join(c.req.CgroupParent, c.id)); err != nil {
 		return err
 	}
@@ -185,6 +190,9 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 	if err != nil {
 		return err
 	}
+	io.logFails = func(err error) {
+		r.log.Error("output of a container is not logged", "container", c.id, "error", err)
+	}
 	ran := false
 	cu.Add(func() {
 		if !ran {
@@ -203,7 +211,7 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 	if len(fds) > 1 {
 		io.setTerminal(fds[1])
 	}
-	if err := c.rememberMade(reply.Made); err != nil {
+	if err := c.rememberMade(reply.Made, r.log); err != nil {
 		return err
 	}
 	for _, w := range reply.Warnings {

@@ -106,7 +106,9 @@ func makeDevice(dev int, d specs.LinuxDevice, uids, gids []specs.LinuxIDMapping)
 			if err := unix.Mkdirat(dev, rel[:i], 0o755); err != nil && err != unix.EEXIST {
 				return err
 			}
-			unix.Fchownat(dev, rel[:i], mapID(uids, 0), mapID(gids, 0), unix.AT_SYMLINK_NOFOLLOW)
+			if err := unix.Fchownat(dev, rel[:i], mapID(uids, 0), mapID(gids, 0), unix.AT_SYMLINK_NOFOLLOW); err != nil {
+				return err
+			}
 		}
 	}
 	err := unix.Mknodat(dev, rel, kind|mode, int(unix.Mkdev(uint32(d.Major), uint32(d.Minor))))

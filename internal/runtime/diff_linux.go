@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path"
 	"path/filepath"
@@ -20,11 +21,15 @@ import (
 const madeFile = "mountpoints.json"
 
 // rememberMade adds mount points to those of earlier starts.
-func (c *container) rememberMade(made []string) error {
+func (c *container) rememberMade(made []string, log *slog.Logger) error {
 	file := filepath.Join(c.fs.upper, madeFile)
 	b, err := os.ReadFile(file)
 	if err == nil {
-		json.Unmarshal(b, &c.made)
+		err = json.Unmarshal(b, &c.made)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		// No reason not to start.
+		log.Warn("the list of earlier mount points is lost: a diff shows them", "container", c.id, "error", err)
 	}
 	if len(made) == 0 {
 		return nil
@@ -90,7 +95,7 @@ func (c *container) lowerView() (int, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return -1, fmt.Errorf("cannot make a mount point: %w", err)
 	}
-	defer removeDir(dir)
+	defer func() { _ = removeDir(dir) }() // the next Mkdir tells
 	return overlay(dir, &rootfs{layers: c.fs.layers}, -1, 0, 0)
 }
 

@@ -95,16 +95,14 @@ func (r *Runtime) exec(ctx context.Context, c *container, req *agent.ExecRequest
 
 	cfg := execConfig(c, req)
 	var fds []int
-	slave := -1
 	if req.Terminal {
-		master, s, err := openTerminal(c.devpts)
+		master, slave, err := openTerminal(c.devpts)
 		if err != nil {
 			return nil, err
 		}
-		slave = s
 		defer unix.Close(slave)
 		io.setTerminal(master)
-		setSize(master, max(req.Width, 0), max(req.Height, 0))
+		_ = setSize(master, max(req.Width, 0), max(req.Height, 0)) // as by a resize that came late
 		// It was made by this process, which the container does not know.
 		if err := unix.Fchown(slave, c.rootUID, mapTTY(c)); err != nil {
 			return nil, fmt.Errorf("cannot give the terminal to the container: %w", err)

@@ -169,5 +169,5 @@ func (x *extract) finish(p string, h *tar.Header, mode uint32) error {
 // setTime is best effort, as tar's own.
 func setTime(p string, t time.Time) {
 	ts := unix.NsecToTimespec(t.UnixNano())
-	unix.UtimesNanoAt(unix.AT_FDCWD, p, []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW)
+	_ = unix.UtimesNanoAt(unix.AT_FDCWD, p, []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW)
 }

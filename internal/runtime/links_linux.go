@@ -80,7 +80,8 @@ func setUpLink(l agent.Link) error {
 			// The network chose it; nobody else has it, and waiting for the
 			// answer that it is free delays the workload's first connection.
 			addr.Flags |= unix.IFA_F_NODAD
-			os.WriteFile("/proc/sys/net/ipv6/conf/"+strings.ReplaceAll(name, "/", "")+"/disable_ipv6", []byte("0"), 0)
+			// Where IPv6 stays off, adding the address tells.
+			_ = os.WriteFile("/proc/sys/net/ipv6/conf/"+strings.ReplaceAll(name, "/", "")+"/disable_ipv6", []byte("0"), 0)
 		}
 		if err := netlink.AddrAdd(link, addr); err != nil && !errors.Is(err, unix.EEXIST) {
 			return fmt.Errorf("cannot add address %s: %w", a, err)

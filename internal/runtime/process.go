@@ -127,7 +127,8 @@ func (p *process) signal(sig int) error {
 	return nil
 }
 
-func (p *process) kill() { p.signal(int(unix.SIGKILL)) }
+// kill is best effort: who must know waits for the end.
+func (p *process) kill() { _ = p.signal(int(unix.SIGKILL)) }
 
 func (p *process) describe() (state string, started time.Time, exit *agent.Exit) {
 	p.mu.Lock()

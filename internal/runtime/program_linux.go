@@ -94,7 +94,9 @@ func (p *program) stdio() error {
 			p.warnings = append(p.warnings, fmt.Sprintf("the terminal does not belong to user %d: %v", p.user.Uid, err))
 		}
 		if p.Width > 0 && p.Height > 0 {
-			setSize(slave, p.Width, p.Height)
+			if err := setSize(slave, p.Width, p.Height); err != nil {
+				p.warnings = append(p.warnings, fmt.Sprintf("the terminal keeps its size: %v", err))
+			}
 		}
 		streams = [3]int{slave, slave, slave}
 	}

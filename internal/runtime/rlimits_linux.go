@@ -38,14 +38,14 @@ func (p *program) rlimits() {
 		}
 		var have unix.Rlimit
 		if unix.Prlimit(0, n, nil, &have) == nil {
-			unix.Prlimit(0, n, &unix.Rlimit{Cur: min(l.Soft, have.Max), Max: min(l.Hard, have.Max)}, nil)
+			_ = unix.Prlimit(0, n, &unix.Rlimit{Cur: min(l.Soft, have.Max), Max: min(l.Hard, have.Max)}, nil)
 			p.warnings = append(p.warnings, fmt.Sprintf("limit %s stays at most %d, because raising it is not permitted: %v", l.Type, have.Max, err))
 		}
 	}
 	if !files {
 		var have unix.Rlimit
 		if unix.Prlimit(0, unix.RLIMIT_NOFILE, nil, &have) == nil {
-			unix.Prlimit(0, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: min(softFiles, have.Max), Max: have.Max}, nil)
+			_ = unix.Prlimit(0, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: min(softFiles, have.Max), Max: have.Max}, nil)
 		}
 	}
 }

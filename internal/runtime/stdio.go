@@ -25,6 +25,9 @@ type stdio struct {
 
 	logMu sync.Mutex
 	log   io.Writer // nil: none
+	// logFails is told when the log begins to fail, once until it works again.
+	logFails func(error)
+	logErr   error // of the last write
 
 	inMu     sync.Mutex // held while writing to in
 	inClosed bool
@@ -101,7 +104,7 @@ func (s *stdio) handOver(fds *[]int) (stdio [3]int) {
 func (s *stdio) own(uid, gid int) {
 	for _, f := range s.theirs {
 		if f != nil {
-			f.Chown(uid, gid)
+			_ = f.Chown(uid, gid) // the open descriptors work for any user
 		}
 	}
 }
@@ -220,16 +223,21 @@ func (s *stdio) pump(f *os.File, kind byte) {
 func available(f *os.File) int {
 	n := 0
 	if raw, err := f.SyscallConn(); err == nil {
-		raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+		_ = raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
 	}
 	return n
 }
 
-// emit writes output to the log, then to each attacher.
+// emit writes output to the log, then to each attacher. A log that fails, as on
+// a full disk, stops neither the workload nor the attachers.
 func (s *stdio) emit(kind byte, p []byte) {
 	if s.log != nil {
 		s.logMu.Lock()
-		logs.Append(s.log, kind, time.Now(), p)
+		err := logs.Append(s.log, kind, time.Now(), p)
+		if err != nil && s.logErr == nil && s.logFails != nil {
+			s.logFails(err)
+		}
+		s.logErr = err
 		s.logMu.Unlock()
 	}
 	s.mu.Lock()
@@ -285,10 +293,12 @@ func (s *stdio) resize(width, height uint) error {
 	return serr
 }
 
-// rawFD returns a descriptor and leaves the file non-blocking, unlike Fd.
+// rawFD returns a descriptor and leaves the file non-blocking, unlike Fd. That
+// of a closed file is none.
 func rawFD(f *os.File) (fd uintptr) {
+	fd = ^uintptr(0)
 	if raw, err := f.SyscallConn(); err == nil {
-		raw.Control(func(n uintptr) { fd = n })
+		_ = raw.Control(func(n uintptr) { fd = n })
 	}
 	return fd
 }

@@ -3,6 +3,7 @@ package guest
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"log/slog"
 	"os"
 	"slices"
@@ -28,8 +29,8 @@ func shutdown(log *slog.Logger) error {
 		time.AfterFunc(answerTime, func() {
 			// Through ACPI's sleep control register, which ends the hypervisor;
 			// a reset does too, as the hypervisor is told not to reboot.
-			unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
-			unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+			err := unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+			log.Error("the guest does not power off", "err", errors.Join(err, unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)))
 		})
 	})
 	return nil
@@ -55,7 +56,8 @@ func unmountAll(log *slog.Logger) {
 			continue
 		}
 		if err := unix.Unmount(t, unix.UMOUNT_NOFOLLOW); err != nil {
-			unix.Mount("", t, "", unix.MS_REMOUNT|unix.MS_RDONLY, "")
+			// What stays writable is written out by the sync that follows.
+			_ = unix.Mount("", t, "", unix.MS_REMOUNT|unix.MS_RDONLY, "")
 			unix.Unmount(t, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 		}
 	}

@@ -136,7 +136,7 @@ func (s *Server) registerFiles(r *runtime.Runtime) {
 			return err
 		}
 		// The caller must not be stuck with bytes that nobody reads.
-		io.Copy(io.Discard, c.stream)
+		_, _ = io.Copy(io.Discard, c.stream)
 		if err != nil {
 			return agent.WriteFrame(c.stream, agent.Response{Error: asError(err)})
 		}

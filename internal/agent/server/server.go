@@ -91,7 +91,7 @@ func (s *Server) serve(ctx context.Context, stream *yamux.Stream) {
 	defer cancel()
 	c := &call{ctx: ctx, cancel: cancel, method: req.Method, body: req.Body, stream: stream}
 	m, ok := s.methods[req.Method]
-	err := error(nil)
+	var err error
 	if !ok {
 		err = &agent.Error{Class: agent.ClassInvalid, Message: fmt.Sprintf("this agent has no method %q", req.Method)}
 	} else {
@@ -105,7 +105,7 @@ func (s *Server) serve(ctx context.Context, stream *yamux.Stream) {
 		return
 	}
 	s.log.Debug("a call failed", "method", req.Method, "error", err)
-	agent.WriteFrame(stream, agent.Response{Error: asError(err)})
+	_ = agent.WriteFrame(stream, agent.Response{Error: asError(err)}) // fails when the caller has gone
 }
 
 // asError gives err a class.
@@ -142,7 +142,7 @@ func (c *call) answer(resp any) error {
 // stream's only reader.
 func (c *call) watch() {
 	go func() {
-		io.Copy(io.Discard, c.stream)
+		_, _ = io.Copy(io.Discard, c.stream)
 		c.cancel()
 	}()
 }

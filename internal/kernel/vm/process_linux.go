@@ -42,7 +42,7 @@ func startDetached(cmd *exec.Cmd) (*process, error) {
 		p.pidfd = os.NewFile(uintptr(pidfd), "pidfd")
 	}
 	go func() {
-		cmd.Wait()
+		_ = cmd.Wait() // how it ended is for its log
 		close(p.gone)
 	}()
 	return p, nil

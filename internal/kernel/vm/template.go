@@ -140,7 +140,7 @@ func (p *Provider) template(ctx context.Context, s shape) (*template, error) {
 	defer unlock()
 	tpl, err := loadTemplate(filepath.Join(dir, key), key)
 	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, errBroken) || !errors.Is(err, fs.ErrNotExist) {
 			p.log.Warn("a VM template is broken and will be made anew", "key", key, "err", err)
 		}
 		os.RemoveAll(filepath.Join(dir, key))
@@ -150,7 +150,7 @@ func (p *Provider) template(ctx context.Context, s shape) (*template, error) {
 		pruneTemplates(dir, p.cfg.Templates)
 	}
 	now := time.Now()
-	os.Chtimes(filepath.Join(dir, key), now, now) // for pruneTemplates
+	_ = os.Chtimes(filepath.Join(dir, key), now, now) // for pruneTemplates
 	p.templates.keep(key, tpl)
 	return p.templates.dup(key)
 }
@@ -204,8 +204,11 @@ func loadTemplate(dir, key string) (*template, error) {
 		return nil, err
 	}
 	var meta templateMeta
-	if err := json.Unmarshal(b, &meta); err != nil || meta.Key != key || meta.Size <= 0 || meta.StateBytes <= 0 {
-		return nil, fmt.Errorf("%w: its description does not fit (%v)", errBroken, err)
+	if err := json.Unmarshal(b, &meta); err != nil {
+		return nil, fmt.Errorf("%w: its description cannot be read: %w", errBroken, err)
+	}
+	if meta.Key != key || meta.Size <= 0 || meta.StateBytes <= 0 {
+		return nil, fmt.Errorf("%w: its description does not fit", errBroken)
 	}
 	src, err := os.Open(filepath.Join(dir, "memory"))
 	if err != nil {
@@ -217,9 +220,13 @@ func loadTemplate(dir, key string) (*template, error) {
 		return nil, err
 	}
 	sum, _, err := copyPages(memory, src)
-	if err != nil || sum != meta.MemorySum {
+	if err != nil {
 		memory.Close()
-		return nil, fmt.Errorf("%w: its memory is not what was saved (%v)", errBroken, err)
+		return nil, fmt.Errorf("%w: its memory cannot be read: %w", errBroken, err)
+	}
+	if sum != meta.MemorySum {
+		memory.Close()
+		return nil, fmt.Errorf("%w: its memory is not what was saved", errBroken)
 	}
 	state, err := newMemory("template-state", 0)
 	if err != nil {
@@ -228,9 +235,13 @@ func loadTemplate(dir, key string) (*template, error) {
 	}
 	tpl := &template{memory, state}
 	b, err = os.ReadFile(filepath.Join(dir, "state"))
-	if err != nil || int64(len(b)) != meta.StateBytes || xxhash.Sum64(b) != meta.StateSum {
+	if err != nil {
 		tpl.close()
-		return nil, fmt.Errorf("%w: its state is not what was saved (%v)", errBroken, err)
+		return nil, fmt.Errorf("%w: its state cannot be read: %w", errBroken, err)
+	}
+	if int64(len(b)) != meta.StateBytes || xxhash.Sum64(b) != meta.StateSum {
+		tpl.close()
+		return nil, fmt.Errorf("%w: its state is not what was saved", errBroken)
 	}
 	if _, err := state.Write(b); err != nil {
 		tpl.close()

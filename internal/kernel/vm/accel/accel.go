@@ -59,7 +59,7 @@ func Choose(dir string) Choice {
 	now.Choice = decide(fi)
 	if b, err := json.Marshal(now); err == nil && os.MkdirAll(dir, 0o700) == nil {
 		if os.WriteFile(file+".new", b, 0o600) == nil {
-			os.Rename(file+".new", file)
+			_ = os.Rename(file+".new", file) // else it is measured again
 		}
 	}
 	return now.Choice

@@ -123,7 +123,7 @@ func (d *draft) write(name string, r io.Reader, limit int64) error {
 		h.Sum(d.sums[0][:0])
 		return f.Close()
 	}
-	io.WriteString(h, name)
+	h.Write([]byte(name))
 	for i, b := range h.Sum(nil) {
 		d.sums[1][i] ^= b
 	}

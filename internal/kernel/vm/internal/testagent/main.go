@@ -66,11 +66,11 @@ func (s server) serve(conn net.Conn) {
 	}
 	answer, err := s.handle(req)
 	if err != nil {
-		agent.WriteFrame(conn, agent.Response{Error: &agent.Error{Class: agent.ClassInternal, Message: err.Error()}})
+		_ = agent.WriteFrame(conn, agent.Response{Error: &agent.Error{Class: agent.ClassInternal, Message: err.Error()}})
 		return
 	}
 	body, _ := json.Marshal(answer)
-	agent.WriteFrame(conn, agent.Response{Body: body})
+	_ = agent.WriteFrame(conn, agent.Response{Body: body})
 }
 
 func (s server) handle(req agent.Request) (any, error) {
@@ -83,7 +83,7 @@ func (s server) handle(req agent.Request) (any, error) {
 	switch req.Method {
 	case agent.MethodInfo:
 		var u unix.Utsname
-		unix.Uname(&u)
+		_ = unix.Uname(&u)
 		return agent.InfoResponse{Version: agent.Version, Guest: true, PID: os.Getpid(), KernelRelease: unix.ByteSliceToString(u.Release[:])}, nil
 	case agent.MethodWake:
 		var w agent.WakeRequest
