@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -154,10 +155,8 @@ func (e *Engine) StartDaemon() error {
 	go func(d *exec.Cmd, done chan struct{}) { _ = d.Wait(); close(done) }(e.daemon, e.exited)
 	deadline := time.Now().Add(30 * time.Second)
 	for {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		_, err := e.Command(ctx, "version").Output()
-		cancel()
-		if err == nil {
+		if conn, err := net.Dial("unix", strings.TrimPrefix(e.Host, "unix://")); err == nil {
+			conn.Close()
 			return nil
 		}
 		select {

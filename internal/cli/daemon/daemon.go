@@ -57,7 +57,8 @@ func (h *Host) Run() string {
 }
 
 // Dial connects to the engine, which it starts (once) when its unix socket
-// has no listener and the caller is root. The network and address that
+// has no listener and the caller is root, and when it is clear which engine
+// that is: the default one, or one whose directories the environment names. The network and address that
 // net/http passes are not looked at. Safe for concurrent use.
 func (h *Host) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	conn, err := h.dial(ctx)
@@ -88,6 +89,9 @@ func (h *Host) dial(ctx context.Context) (net.Conn, error) {
 		return nil, fmt.Errorf("permission denied for the engine's socket %s; run this as root (sudo) or as a member of the socket's group", socket)
 	case !absent(err):
 		return nil, fmt.Errorf("cannot reach the engine at %s: %w", h.Address, err)
+	case h.Address != DefaultHost && h.Getenv("ABODE_RUN") == "":
+		// An engine with the default directories would be another one's.
+		return nil, fmt.Errorf("no engine listens at %s; start it with `aboded --host %s --root DIR --run DIR`, or set ABODE_ROOT and ABODE_RUN and it is started on demand", h.Address, h.Address)
 	case h.Passive || os.Geteuid() != 0:
 		return nil, fmt.Errorf("no engine listens at %s; start it with `sudo systemctl start abode`, or run this as root (sudo) and it is started on demand", h.Address)
 	}
