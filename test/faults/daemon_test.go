@@ -272,3 +272,43 @@ func TestDiskFull(t *testing.T) {
 		t.Errorf("after a full disk: %q", out)
 	}
 }
+
+// kill -9 of the daemon at any moment of a start: the next daemon either has
+// the container, which it stops and removes, or has nothing of it.
+func TestDaemonKilledDuringStart(t *testing.T) {
+	e := start(t)
+	for _, isolation := range isolations {
+		e.Abode(t, "run", "--rm", "--isolation", isolation, "busybox", "true") // template and layers are there
+		for i, after := range []time.Duration{2, 10, 20, 35, 60, 120, 250, 600} {
+			name := isolation + strconv.Itoa(i)
+			cmd := e.Command(t.Context(), "run", "-d", "--isolation", isolation, "--name", name, "-v", "vol-"+isolation+":/vol", "-p", "80", "busybox", "sleep", "600")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(after * time.Millisecond)
+			e.KillDaemon()
+			_ = cmd.Wait()
+			if err := e.StartDaemon(); err != nil {
+				t.Fatal(err)
+			}
+			if state, err := e.Try("inspect", "-f", "{{.State.Status}}", name); err == nil {
+				switch state {
+				case "running":
+					if out := e.Abode(t, "exec", name, "echo", "alive"); out != "alive" {
+						t.Errorf("%s, killed after %v: exec says %q", isolation, after*time.Millisecond, out)
+					}
+				case "created", "exited":
+				default:
+					t.Errorf("%s, killed after %v: the container is %s", isolation, after*time.Millisecond, state)
+				}
+				e.Abode(t, "rm", "-f", name)
+			}
+		}
+		// What was cut off is gone: the daemon and at most the host's agent run.
+		for _, line := range e.Footprint() {
+			if strings.Contains(line, "qemu-system") || strings.HasPrefix(line, "mount") {
+				t.Errorf("%s: left behind: %s", isolation, line)
+			}
+		}
+	}
+}

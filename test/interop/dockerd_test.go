@@ -2,6 +2,7 @@ package interop
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -108,16 +109,48 @@ func (d *dockerd) end(t testing.TB, exited chan struct{}) {
 	for _, m := range slices.Backward(d.mounts()) {
 		_ = syscall.Unmount(m, syscall.MNT_DETACH)
 	}
-	hierarchies, _ := filepath.Glob("/sys/fs/cgroup/*/" + d.cgroup)
-	for _, h := range append(hierarchies, "/sys/fs/cgroup/"+d.cgroup) {
-		_ = os.Remove(h)
-		if _, err := os.Stat(h); err == nil {
-			t.Errorf("cannot remove the cgroup %s", h)
-		}
+	for _, top := range d.cgroups() {
+		removeCgroup(t, top)
 	}
 	for _, dir := range slices.Backward(d.made) {
 		_ = os.Remove(dir) // unless another daemon uses it by now
 	}
+}
+
+// cgroups lists those of the daemon's containers, of cgroup v1 and v2.
+func (d *dockerd) cgroups() []string {
+	v1, _ := filepath.Glob("/sys/fs/cgroup/*/" + d.cgroup)
+	v2, _ := filepath.Glob("/sys/fs/cgroup/" + d.cgroup)
+	return append(v1, v2...)
+}
+
+// removeCgroup removes a cgroup and those in it, with the processes that a
+// daemon which was killed has left there.
+func removeCgroup(t testing.TB, top string) {
+	for range 50 {
+		var dirs []string
+		_ = filepath.WalkDir(top, func(name string, e fs.DirEntry, err error) error {
+			if err == nil && e.IsDir() {
+				dirs = append(dirs, name)
+			}
+			return nil
+		})
+		for _, dir := range slices.Backward(dirs) {
+			procs, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+			for _, p := range strings.Fields(string(procs)) {
+				if pid, err := strconv.Atoi(p); err == nil && pid > 0 {
+					t.Logf("ending process %d, which dockerd left", pid)
+					_ = syscall.Kill(pid, syscall.SIGKILL)
+				}
+			}
+			_ = os.Remove(dir)
+		}
+		if _, err := os.Stat(top); err != nil {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Errorf("cannot remove the cgroup %s", top)
 }
 
 // processes lists those that bear the daemon's folder in their command line.

@@ -152,7 +152,7 @@ func TestCorruptBlob(t *testing.T) {
 			bad := slices.Clone(good)
 			bad[len(bad)/2] ^= 1
 			writeFile(t, r.blob(d), bad)
-			fails(t, []string{tag, "verification failed", d.Encoded()[:12]}, "pull", tag)
+			fails(t, []string{tag, "verification failed", "pull again", d.Encoded()[:12]}, "pull", tag)
 			if left := added(before, stored(t)); len(left) > 0 {
 				t.Errorf("the pull left behind %v", left)
 			}
