@@ -157,7 +157,7 @@ func printMember(d *json.Decoder, out io.Writer, indent, key string) {
 	var b strings.Builder
 	printValue(inner, &b, "", "")
 	text := strings.TrimRight(b.String(), "\n")
-	if line := strings.ReplaceAll(text, "\n", "; "); len(line) < 100 {
+	if line := strings.ReplaceAll(text, "\n", "; "); len(line) < 60 {
 		fmt.Fprintf(out, "%s- %s\n", indent, line)
 		return
 	}

@@ -110,6 +110,9 @@ with a vmlinuz and modules. '-' reads a package or a tar of one from stdin.`,
 			if name != "" {
 				query.Set("name", name)
 			}
+			if args[0] != "-" {
+				query.Set("source", filepath.Base(args[0]))
+			}
 			body, err := a.kernelSource(args[0])
 			if err != nil {
 				return err

@@ -43,13 +43,18 @@ func (s *server) kernelsInstall(w http.ResponseWriter, r *http.Request) error {
 }
 
 // kernelsImport adds a kernel from the body: a .deb, or a tar of a directory.
+// source is what people are told that it came from, such as a file's name.
 func (s *server) kernelsImport(w http.ResponseWriter, r *http.Request) error {
 	_ = http.NewResponseController(w).EnableFullDuplex() // the progress starts before the body's end
 	p := newProgress(w)
 	defer p.end()
 	body := newUpload(w, r)
 	defer body.done()
-	_, err := s.engine.Kernels().Import(r.Context(), body, r.URL.Query().Get("name"), "the upload", p.text)
+	source := cleanPath(r.URL.Query().Get("source"))
+	if source == "" {
+		source = "the upload"
+	}
+	_, err := s.engine.Kernels().Import(r.Context(), body, r.URL.Query().Get("name"), source, p.text)
 	return p.finish(err)
 }
 
