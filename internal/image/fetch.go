@@ -75,7 +75,7 @@ func (s *Store) fetchSmall(ctx context.Context, f remotes.Fetcher, desc ocispec.
 		return nil, err
 	}
 	if int64(len(raw)) > limit || digest.FromBytes(raw) != desc.Digest {
-		return nil, fmt.Errorf("what the registry sends for %s is something else: %w: %w", short(desc.Digest), errVerify, errdefs.ErrDataLoss)
+		return nil, fmt.Errorf("what the registry sends for %s is something else; pull again, or tell who runs the registry: %w: %w", short(desc.Digest), errVerify, errdefs.ErrDataLoss)
 	}
 	return raw, nil
 }
@@ -165,7 +165,7 @@ func (t *transfer) run(ctx context.Context, fresh *bool) (int64, error) {
 		case errdefs.IsAlreadyExists(err):
 			err = nil
 		case errdefs.IsFailedPrecondition(err):
-			err = fmt.Errorf("layer %s: what the registry sends is something else: %w: %w", short(t.desc.Digest), errVerify, errdefs.ErrDataLoss)
+			err = fmt.Errorf("layer %s: what the registry sends is something else; pull again, or tell who runs the registry: %w: %w", short(t.desc.Digest), errVerify, errdefs.ErrDataLoss)
 		case err != nil:
 			err = localError{fmt.Errorf("cannot write to the image store: %w", err)}
 		}
