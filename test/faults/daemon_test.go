@@ -4,7 +4,6 @@ package faults
 
 import (
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
@@ -232,45 +231,6 @@ func processes(e *harness.Engine, words ...string) []int {
 		}
 	}
 	return pids
-}
-
-// The disk full: a clear error, and nothing half-made.
-func TestDiskFull(t *testing.T) {
-	small := t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=64m,mode=0711", "none", small).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("umount", small).CombinedOutput(); err != nil {
-			t.Errorf("%v: %s", err, out)
-		}
-	})
-	e, err := harness.NewAt(small)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := e.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	if err := e.Import("busybox"); err != nil {
-		t.Fatal(err)
-	}
-	apps, err := harness.Asset("debian-apps.tar")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = e.Try("import", apps, "toolarge")
-	if err == nil || !strings.Contains(err.Error(), "no space left") {
-		t.Errorf("importing onto a full disk: %v", err)
-	}
-	if out := e.Abode(t, "images", "-q"); len(strings.Fields(out)) != 1 {
-		t.Errorf("images: %q", out)
-	}
-	if out := e.Abode(t, "run", "--rm", "busybox", "echo", "works"); out != "works" {
-		t.Errorf("after a full disk: %q", out)
-	}
 }
 
 // kill -9 of the daemon at any moment of a start: the next daemon either has

@@ -167,10 +167,12 @@ func (m *machine) args() ([]string, error) {
 		"-m", "size=" + size + "B",
 		"-smp", strconv.Itoa(m.cpus),
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
+		// What the host cannot read or write, a full disk too, is the guest's
+		// error; QEMU would stop the guest, and nobody would know why it hangs.
 		"-blockdev", "node-name=image,read-only=on," + m.image,
-		"-device", "virtio-blk-device,drive=image",
+		"-device", "virtio-blk-device,drive=image,rerror=report",
 		"-blockdev", "driver=raw,node-name=writable,discard=unmap,file.driver=file,file.filename=" + m.fds.add(m.writable),
-		"-device", "virtio-blk-device,drive=writable",
+		"-device", "virtio-blk-device,drive=writable,rerror=report,werror=report",
 		"-device", "virtio-serial-device,max_ports=4",
 	}
 	if m.incoming == nil { // a saved guest needs them no more
