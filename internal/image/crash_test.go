@@ -132,3 +132,15 @@ func TestRecoverDropsLoads(t *testing.T) {
 	s.Close()
 	openStore(t, dir).empty(t)
 }
+
+// TestOpenDropsTorn leaves behind what a download killed at its very beginning
+// or end would: one without the file that names it, and one where that is empty.
+func TestOpenDropsTorn(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	openStore(t, dir).Close()
+	ingest := filepath.Join(dir, "image/content/ingest")
+	writeFile(t, filepath.Join(ingest, strings.Repeat("a", 64), "data"), []byte("x"))
+	writeFile(t, filepath.Join(ingest, strings.Repeat("b", 64), "ref"), nil)
+	openStore(t, dir).empty(t)
+}

@@ -3,6 +3,8 @@ package image
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/errdefs"
@@ -41,6 +43,30 @@ func (s *Store) sweep(ctx context.Context, layers []digest.Digest, keep map[dige
 		freed += l.Size
 	}
 	return freed, nil
+}
+
+// prepareContent gets the directory of the content store, which nobody may use
+// yet, into a state in which its garbage collection finds everything: without
+// blobs/ that would look at no unfinished download at all, and it passes over
+// one whose name a crash has kept from being written or has removed first.
+func prepareContent(dir string) error {
+	if err := os.MkdirAll(filepath.Join(dir, "blobs"), 0o755); err != nil {
+		return err
+	}
+	unfinished, err := filepath.Glob(filepath.Join(dir, "ingest", "*"))
+	if err != nil {
+		return err
+	}
+	for _, u := range unfinished {
+		ref, err := os.ReadFile(filepath.Join(u, "ref"))
+		if err == nil && digest.FromBytes(ref).Encoded() == filepath.Base(u) {
+			continue
+		}
+		if err := os.RemoveAll(u); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // liveLayers returns the diff IDs that records or leases reach.

@@ -172,6 +172,16 @@ func TestLoadRefuses(t *testing.T) {
 	s.empty(t)
 }
 
+// TestLoadFirstCut is about a store in which nothing has ever been whole.
+func TestLoadFirstCut(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	cut := makeTar(t, file{name: "blobs/sha256/x", data: noise(1, 1<<18)})[:1<<17]
+	_, err := s.Load(context.Background(), bytes.NewReader(cut), nil)
+	wantErr(t, err, errdefs.ErrInvalidArgument, "cannot load")
+	s.empty(t)
+}
+
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }

@@ -118,6 +118,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("cannot open %s: %w", file, err)
 	}
 	cu.Add(func() { s.bolt.Close() })
+	if err := prepareContent(filepath.Join(cfg.Dir, "content")); err != nil {
+		return nil, fmt.Errorf("cannot open the image store's content: %w", err)
+	}
 	s.db = metadata.NewDB(s.bolt, blobs, nil)
 	ctx = s.context(ctx)
 	if err := s.db.Init(ctx); err != nil {
