@@ -35,24 +35,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		hostsDir = dir
-		if engine, err = harness.NewAt("", "--hosts-dir", hostsDir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer func() {
-			if code != 0 {
-				fmt.Fprintf(os.Stderr, "the daemon's log:\n%s", engine.Log())
-			}
-			if err := engine.Close(); err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				code = 1
-			}
-		}()
-		if err := engine.Prepare(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		return m.Run()
+		return harness.Main(m, &engine, "--hosts-dir", hostsDir)
 	}())
 }
 

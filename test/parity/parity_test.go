@@ -31,29 +31,7 @@ var isolations = []string{"container", "vm"}
 
 var engine *harness.Engine
 
-func TestMain(m *testing.M) {
-	os.Exit(func() (code int) {
-		var err error
-		if engine, err = harness.New(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer func() {
-			if code != 0 {
-				fmt.Fprintf(os.Stderr, "the daemon's log:\n%s", engine.Log())
-			}
-			if err := engine.Close(); err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				code = 1
-			}
-		}()
-		if err := engine.Prepare(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		return m.Run()
-	}())
-}
+func TestMain(m *testing.M) { os.Exit(harness.Main(m, &engine)) }
 
 func TestParity(t *testing.T) {
 	scripts, err := filepath.Glob("testdata/*.txtar")
