@@ -46,6 +46,7 @@ the host's, or with --isolation vm on a kernel of its own. Everything else
 	for _, e := range entriesFor(args) {
 		c := e.make(a)
 		c.GroupID = e.group
+		plainUsage(c)
 		if completing(args) {
 			a.complete(c)
 			if e.name == "container" {
@@ -58,6 +59,14 @@ the host's, or with --isolation vm on a kernel of its own. Everything else
 	}
 	root.SetArgs(args)
 	return root
+}
+
+// plainUsage leaves out what cobra adds to a line that says [OPTIONS] already.
+func plainUsage(c *cobra.Command) {
+	c.DisableFlagsInUseLine = true
+	for _, sub := range c.Commands() {
+		plainUsage(sub)
+	}
 }
 
 // completing tells that the shell asks for completions.

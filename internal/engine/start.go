@@ -172,6 +172,9 @@ func (c *Container) attachNetwork(ctx context.Context, rec *record, cu *cleanup.
 			c.e.log.Warn("a failed start leaves something", "what", "network", "container", c.id, "error", err)
 		}
 	})
+	if err := asAsked(rec.Address, att.Addresses); err != nil {
+		return nil, err
+	}
 	return &att, nil
 }
 

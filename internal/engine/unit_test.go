@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -260,5 +261,22 @@ func TestStartFailure(t *testing.T) {
 		if code != 128 && !errdefs.IsInvalidArgument(err) {
 			t.Errorf("%v has not the class of a bad request", err)
 		}
+	}
+}
+
+// An address that was asked for and cannot be had is an error, not another one.
+func TestAsAsked(t *testing.T) {
+	have := []string{"172.30.0.7/16"}
+	for want, ok := range map[string]bool{"": true, "172.30.0.7": true, "172.30.0.8": false, "10.0.0.1": false} {
+		var a netip.Addr
+		if want != "" {
+			a = netip.MustParseAddr(want)
+		}
+		if err := asAsked(a, have); (err == nil) != ok {
+			t.Errorf("asked for %q, given %s: %v", want, have, err)
+		}
+	}
+	if err := asAsked(netip.MustParseAddr("10.0.0.1"), have); !errdefs.IsConflict(err) || !strings.Contains(err.Error(), "172.30.0.0/16") {
+		t.Errorf("the error is %v", err)
 	}
 }

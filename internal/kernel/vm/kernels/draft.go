@@ -162,7 +162,7 @@ func (s *Store) publish(d *draft, name, source string) (Kernel, error) {
 	defer s.mu.Unlock()
 	dir := filepath.Join(s.dir, name)
 	if _, err := os.Lstat(dir); err == nil {
-		return Kernel{}, fmt.Errorf("a guest kernel named %q is there already: %w", name, errdefs.ErrAlreadyExists)
+		return Kernel{}, fmt.Errorf("a guest kernel named %q is there already; give this one another name (--name), or remove that one (abode kernel rm %s): %w", name, name, errdefs.ErrAlreadyExists)
 	}
 	if err := os.Rename(d.dir, dir); err != nil {
 		return Kernel{}, fmt.Errorf("cannot put kernel %q into the store: %w", name, err)
