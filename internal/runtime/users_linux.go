@@ -33,7 +33,7 @@ func lookupUser(spec string, additional []string) (identity, error) {
 	defaults := user.ExecUser{Home: "/"}
 	u, err := user.GetExecUser(spec, &defaults, bytes.NewReader(passwd), bytes.NewReader(group))
 	if err != nil {
-		return identity{}, errorf(agent.ClassInvalid, "unable to find user %s: %w", spec, err)
+		return identity{}, errorf(agent.ClassInvalid, "%w", err) // it names the user
 	}
 	id := identity{Uid: u.Uid, Gid: u.Gid, Groups: u.Sgids, Home: u.Home}
 	if len(additional) > 0 {
