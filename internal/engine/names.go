@@ -30,7 +30,7 @@ var nameRE = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
 func checkName(name string) (string, error) {
 	n := strings.TrimPrefix(name, "/")
 	if !nameRE.MatchString(n) || len(n) > 255 {
-		return "", invalid("Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", name)
+		return "", invalid("Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, two characters at least", name)
 	}
 	return n, nil
 }
