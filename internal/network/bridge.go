@@ -1,6 +1,7 @@
 package network
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -50,6 +51,12 @@ func (n *Network) findBridge() (netlink.Link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot look for bridge %s: %w", n.cfg.Bridge, err)
 	}
+	if halfMade(link) {
+		if err := netlink.LinkDel(link); err != nil && !isGone(err) {
+			return nil, fmt.Errorf("cannot remove the half-made bridge %s: %w", n.cfg.Bridge, err)
+		}
+		return nil, nil
+	}
 	if link.Type() != "bridge" || link.Attrs().Alias != n.alias() {
 		owner := "is not one of an engine's"
 		if dir, ok := strings.CutPrefix(link.Attrs().Alias, aliasPrefix); ok {
@@ -58,6 +65,18 @@ func (n *Network) findBridge() (netlink.Link, error) {
 		return nil, fmt.Errorf("cannot use bridge %s: an interface of this name %s; give this engine another with --bridge: %w", n.cfg.Bridge, owner, errdefs.ErrFailedPrecondition)
 	}
 	return link, nil
+}
+
+// halfMade tells a bridge that a daemon made and was killed before it could
+// mark it: the kernel takes a mark only afterwards. It is down, has no address,
+// no mark and the hardware address that makeBridge chooses; nobody uses it.
+func halfMade(link netlink.Link) bool {
+	a := link.Attrs()
+	if link.Type() != "bridge" || a.Alias != "" || a.Flags&net.FlagUp != 0 || !bytes.HasPrefix(a.HardwareAddr, []byte{0x02, 0x42}) {
+		return false
+	}
+	addrs, err := netlink.AddrList(link, netlink.FAMILY_ALL)
+	return err == nil && len(addrs) == 0
 }
 
 // makeBridge makes the bridge, or takes over the one that an earlier daemon
