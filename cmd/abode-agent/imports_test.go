@@ -11,8 +11,6 @@ import (
 // is made of. It runs as root, once in memory for each guest and once on every
 // start of a container: each addition has to be worth it.
 var allowed = []string{
-	"github.com/hanwen/go-fuse/v2/fuse",
-	"github.com/hanwen/go-fuse/v2/splice",
 	"github.com/hashicorp/yamux",
 	"github.com/moby/sys/user",
 	"github.com/opencontainers/runtime-spec/specs-go",

@@ -21,19 +21,7 @@ func onSmallDisk(t *testing.T, size int) *harness.Engine {
 			t.Errorf("%v: %s", err, out)
 		}
 	})
-	e, err := harness.NewAt(small)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("the daemon's log:\n%s", e.Log())
-		}
-		if err := e.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return e
+	return harness.StartAt(t, small)
 }
 
 // An image that does not fit: a clear error, and nothing half-made.

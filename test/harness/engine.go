@@ -119,7 +119,13 @@ func NewAt(parent string, flags ...string) (*Engine, error) {
 // Start starts an engine that ends with the test.
 func Start(t testing.TB) *Engine {
 	t.Helper()
-	e, err := New()
+	return StartAt(t, "")
+}
+
+// StartAt is Start with the engine's files in a folder below parent.
+func StartAt(t testing.TB, parent string) *Engine {
+	t.Helper()
+	e, err := NewAt(parent)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,6 @@ func TestParity(t *testing.T) {
 					"exits":    exits,
 					"wait-for": waitFor,
 					"apps":     apps,
-					"docker":   docker,
 				},
 			})
 		})
@@ -146,14 +145,3 @@ func apps(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 var importApps = sync.OnceValue(func() error { return engine.Import("debian-apps") })
-
-// docker runs the newest docker CLI of this machine, or skips the script.
-func docker(ts *testscript.TestScript, neg bool, args []string) {
-	path, err := exec.LookPath("docker")
-	if err != nil {
-		ts.Fatalf("no docker CLI: run make deps")
-	}
-	if err := ts.Exec(path, args...); (err != nil) != neg {
-		ts.Fatalf("docker %s: %v", strings.Join(args, " "), err)
-	}
-}
