@@ -54,9 +54,6 @@ func (e *Engine) Create(ctx context.Context, name string, cfg *container.Config,
 	if can.Available != nil {
 		return "", nil, errorf(errdefs.ErrFailedPrecondition, "cannot use isolation %s: %s", rec.Isolation, plain(can.Available))
 	}
-	if hc := cfg.Healthcheck; hc != nil && len(hc.Test) > 0 && hc.Test[0] != "NONE" {
-		return "", nil, later("a health check")
-	}
 	img, err := e.images.Get(ctx, cfg.Image)
 	if err != nil {
 		if errdefs.IsNotFound(err) {
@@ -76,6 +73,9 @@ func (e *Engine) Create(ctx context.Context, name string, cfg *container.Config,
 	}
 	if warnings, err = checkHost(rec.Config, &h, can, rec.Isolation); err != nil {
 		return "", nil, err
+	}
+	if checksHealth(rec.Config) {
+		warnings = append(warnings, "the health check is not run: this version of abode does not run health checks yet; --no-healthcheck silences this")
 	}
 	normalise(rec.Config, &h)
 	if err := rec.endpoint(net); err != nil {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -65,13 +66,35 @@ func mergeConfig(user *container.Config, img *image.ImageConfig) (*container.Con
 	if c.StopSignal == "" {
 		c.StopSignal = of.StopSignal
 	}
-	if c.Healthcheck == nil {
-		c.Healthcheck = of.Healthcheck
-	}
+	c.Healthcheck = mergeHealth(of.Healthcheck, c.Healthcheck)
 	if len(c.Shell) == 0 {
 		c.Shell = of.Shell
 	}
 	return &c, nil
+}
+
+// mergeHealth fills in what the image says of its health check and the user
+// does not.
+func mergeHealth(base, user *container.HealthConfig) *container.HealthConfig {
+	if base == nil || user == nil {
+		return cmp.Or(user, base)
+	}
+	h := *user
+	if len(h.Test) == 0 {
+		h.Test = base.Test
+	}
+	h.Interval = cmp.Or(h.Interval, base.Interval)
+	h.Timeout = cmp.Or(h.Timeout, base.Timeout)
+	h.StartPeriod = cmp.Or(h.StartPeriod, base.StartPeriod)
+	h.StartInterval = cmp.Or(h.StartInterval, base.StartInterval)
+	h.Retries = cmp.Or(h.Retries, base.Retries)
+	return &h
+}
+
+// checksHealth tells that a container is to have its health checked.
+func checksHealth(c *container.Config) bool {
+	h := c.Healthcheck
+	return h != nil && len(h.Test) > 0 && h.Test[0] != "NONE"
 }
 
 // mergeEnv adds to the image's environment the user's: an entry replaces the
