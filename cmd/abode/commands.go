@@ -45,6 +45,7 @@ var entries = []entry{
 	{"wait", groupContainers, newWait},
 	{"rm", groupContainers, newRm},
 	{"container", groupContainers, newContainer},
+	{"commit", groupContainers, newCommit},
 
 	{"pull", groupImages, newPull},
 	{"images", groupImages, func(a *app) *cobra.Command { return newImages(a, "images") }},
@@ -57,6 +58,8 @@ var entries = []entry{
 	{"login", groupImages, newLogin},
 	{"logout", groupImages, newLogout},
 	{"image", groupImages, newImage},
+	{"build", groupImages, newBuild},
+	{"push", groupImages, newPush},
 
 	{"volume", groupRest, newVolume},
 	{"network", groupRest, newNetwork},

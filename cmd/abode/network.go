@@ -13,7 +13,8 @@ import (
 )
 
 func newNetwork(a *app) *cobra.Command {
-	return group("network", "Look at networks", newNetworkLs(a), newInspectOf(a, "network"))
+	return group("network", "Look at networks", newNetworkLs(a), newInspectOf(a, "network"),
+		newNetworkLater("create"), newNetworkLater("connect"), newNetworkLater("disconnect"), newNetworkLater("rm"), newNetworkLater("prune"))
 }
 
 var networkHeaders = format.Headers{
