@@ -95,6 +95,10 @@ type CreateRequest struct {
 	// Seccomp is the program for the workload: struct sock_filter entries,
 	// native byte order. Empty means none.
 	Seccomp []byte `json:",omitempty"`
+	// Privileged gives the workload all devices of this kernel, in /dev and to
+	// use, and /sys and its cgroups to write to. The rest of what people call
+	// privileged (capabilities, no filter, nothing masked) Spec says.
+	Privileged bool `json:",omitempty"`
 	// Init puts a small init in front as PID 1, which reaps orphans and forwards signals.
 	Init bool `json:",omitempty"`
 	// OpenStdin keeps standard input open for attachers; without it the

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/moby/moby/api/types/container"
+
 	"github.com/abode-run/abode/internal/seccomp"
 )
 
@@ -22,14 +24,18 @@ var defaultCapabilities = strings.Fields(`CAP_CHOWN CAP_DAC_OVERRIDE CAP_FSETID 
 // capabilities returns the set that a container's root has: the default, with
 // what is to be added and without what is to be dropped. ALL stands for all;
 // dropping ALL leaves what is added by name, adding ALL what is not dropped.
-func capabilities(add, drop []string) ([]string, error) {
-	add, err := capabilityNames(add)
+// A privileged container has them all, whatever else is said, as with Docker.
+func capabilities(h *container.HostConfig) ([]string, error) {
+	add, err := capabilityNames(h.CapAdd)
 	if err != nil {
 		return nil, err
 	}
-	drop, err = capabilityNames(drop)
+	drop, err := capabilityNames(h.CapDrop)
 	if err != nil {
 		return nil, err
+	}
+	if h.Privileged {
+		return allCapabilities, nil
 	}
 	var list []string
 	for _, c := range allCapabilities {

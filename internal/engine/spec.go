@@ -28,11 +28,11 @@ var (
 // place in the network.
 func (rec *record) request(att *network.Attachment) (*agent.CreateRequest, error) {
 	c, h := rec.Config, rec.Host
-	caps, err := capabilities(h.CapAdd, h.CapDrop)
+	caps, err := capabilities(h)
 	if err != nil {
 		return nil, err
 	}
-	sec, err := parseSecurity(h.SecurityOpt)
+	sec, err := parseSecurity(h)
 	if err != nil {
 		return nil, err
 	}
@@ -86,17 +86,18 @@ func (rec *record) request(att *network.Attachment) (*agent.CreateRequest, error
 		return nil, err
 	}
 	return &agent.CreateRequest{
-		ID:        rec.ID,
-		Spec:      spec,
-		User:      c.User,
-		Groups:    h.GroupAdd,
-		Hostname:  c.Hostname,
-		Domain:    c.Domainname,
-		Files:     files,
-		Seccomp:   program,
-		Init:      h.Init != nil && *h.Init,
-		OpenStdin: c.OpenStdin,
-		StdinOnce: c.StdinOnce,
+		ID:         rec.ID,
+		Spec:       spec,
+		User:       c.User,
+		Groups:     h.GroupAdd,
+		Hostname:   c.Hostname,
+		Domain:     c.Domainname,
+		Files:      files,
+		Seccomp:    program,
+		Privileged: h.Privileged,
+		Init:       h.Init != nil && *h.Init,
+		OpenStdin:  c.OpenStdin,
+		StdinOnce:  c.StdinOnce,
 	}, nil
 }
 

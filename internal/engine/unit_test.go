@@ -110,7 +110,7 @@ func TestCapabilities(t *testing.T) {
 		{"CAP_ALL", "SYS_ADMIN", strings.Replace(strings.Join(allCapabilities, " "), "CAP_SYS_ADMIN ", "", 1)},
 		{"SYS_TIME", "SYS_TIME", strings.Join(defaultCapabilities, " ") + " CAP_SYS_TIME"},
 	} {
-		got, err := capabilities(strings.Fields(c.add), strings.Fields(c.drop))
+		got, err := capabilities(&container.HostConfig{CapAdd: strings.Fields(c.add), CapDrop: strings.Fields(c.drop)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,7 +121,7 @@ func TestCapabilities(t *testing.T) {
 			t.Errorf("add %q, drop %q: %v, want %v", c.add, c.drop, got, want)
 		}
 	}
-	if _, err := capabilities([]string{"FLY"}, nil); !errdefs.IsInvalidArgument(err) {
+	if _, err := capabilities(&container.HostConfig{CapAdd: []string{"FLY"}}); !errdefs.IsInvalidArgument(err) {
 		t.Errorf("an unknown capability: %v", err)
 	}
 }

@@ -102,7 +102,6 @@ func checkUnsupported(h *container.HostConfig) error {
 		set  bool
 		what string
 	}{
-		{h.Privileged, "--privileged (add what is needed with --cap-add, --device or --security-opt, or use --isolation vm)"},
 		{len(h.Links) > 0, "--link (containers of the network reach each other by name)"},
 		{h.Cgroup != "", "joining another container's cgroup"},
 		{r.CgroupParent != "", "--cgroup-parent"},
@@ -223,6 +222,10 @@ func normalise(c *container.Config, h *container.HostConfig) {
 	}
 	if h.LogConfig.Config == nil {
 		h.LogConfig.Config = map[string]string{}
+	}
+	if h.Privileged {
+		h.UsernsMode = "host"
+		h.MaskedPaths, h.ReadonlyPaths = []string{}, []string{}
 	}
 	if h.MaskedPaths == nil {
 		h.MaskedPaths = maskedPaths

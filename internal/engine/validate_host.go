@@ -35,10 +35,11 @@ type security struct {
 }
 
 // parseSecurity reads the options as Docker's daemon gets them: the client has
-// put a profile's text in the place of its file's name.
-func parseSecurity(opts []string) (security, error) {
-	var s security
-	for _, opt := range opts {
+// put a profile's text in the place of its file's name. A privileged container
+// has a filter only if one is named.
+func parseSecurity(h *container.HostConfig) (security, error) {
+	s := security{Unconfined: h.Privileged}
+	for _, opt := range h.SecurityOpt {
 		if opt == "no-new-privileges" {
 			s.NoNewPrivileges = true
 			continue
@@ -82,11 +83,11 @@ func parseSecurity(opts []string) (security, error) {
 }
 
 func checkSecurity(h *container.HostConfig) error {
-	s, err := parseSecurity(h.SecurityOpt)
+	s, err := parseSecurity(h)
 	if err != nil {
 		return err
 	}
-	caps, err := capabilities(h.CapAdd, h.CapDrop)
+	caps, err := capabilities(h)
 	if err != nil {
 		return err
 	}

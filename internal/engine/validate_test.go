@@ -37,7 +37,6 @@ func TestCheckHostRefuses(t *testing.T) {
 		{"Conflicting options", "", container.HostConfig{Resources: container.Resources{NanoCPUs: 1e9, CPUQuota: 5000}}},
 		{"restart policy", "", container.HostConfig{RestartPolicy: container.RestartPolicy{Name: "always"}}},
 		{"unknown policy", "", container.HostConfig{RestartPolicy: container.RestartPolicy{Name: "sometimes"}}},
-		{"privileged", "", container.HostConfig{Privileged: true}},
 		{"network mine not found", "", container.HostConfig{NetworkMode: "mine"}},
 		{"container:NAME", "", container.HostConfig{NetworkMode: "container:x"}},
 		{"--network host", kernel.VM, container.HostConfig{NetworkMode: "host"}},

@@ -101,8 +101,16 @@ func (b *builder) system() error {
 	return b.sysfs()
 }
 
+// systemAttr are the attributes of file systems that show and change the kernel.
+func (b *builder) systemAttr() int {
+	if b.cfg.Privileged {
+		return attrSystem
+	}
+	return attrSystem | unix.MOUNT_ATTR_RDONLY
+}
+
 func (b *builder) sysfs() error {
-	sys, err := fsMount("sysfs", attrSystem|unix.MOUNT_ATTR_RDONLY)
+	sys, err := fsMount("sysfs", b.systemAttr())
 	if err != nil {
 		if sys, err = b.borrow("/sys", err); err != nil {
 			return err
@@ -134,7 +142,7 @@ func (b *builder) borrow(path string, why error) (int, error) {
 	}
 	attr := unix.MountAttr{Attr_set: attrSystem, Propagation: unix.MS_PRIVATE}
 	if path == "/sys" {
-		attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
+		attr.Attr_set = uint64(b.systemAttr())
 	}
 	if err := setAttr(fd, attr, true); err != nil {
 		unix.Close(fd)
@@ -143,13 +151,13 @@ func (b *builder) borrow(path string, why error) (int, error) {
 	return fd, nil
 }
 
-// cgroups shows the container its own cgroups, read-only.
+// cgroups shows the container its own cgroups.
 func (b *builder) cgroups() error {
 	if len(b.cfg.Cgroups) == 0 {
 		return nil
 	}
 	if v := b.cfg.Cgroups[0]; v.V2 && v.Name == "" {
-		fd, err := fsMount("cgroup2", attrSystem|unix.MOUNT_ATTR_RDONLY)
+		fd, err := fsMount("cgroup2", b.systemAttr())
 		if err != nil {
 			b.warnings = append(b.warnings, "the container does not see its cgroup: "+err.Error())
 			return nil
@@ -174,7 +182,7 @@ func (b *builder) cgroups() error {
 		if v.V2 {
 			fstype = "cgroup2"
 		}
-		fd, err := fsMount(fstype, attrSystem|unix.MOUNT_ATTR_RDONLY, v.Options...)
+		fd, err := fsMount(fstype, b.systemAttr(), v.Options...)
 		if err == nil {
 			err = b.place(fd, "/sys/fs/cgroup/"+v.Name, true)
 		}

@@ -70,6 +70,9 @@ func findHierarchies() (*hierarchies, error) {
 		return nil, errors.New("cannot find the cgroups: mount cgroup2 on /sys/fs/cgroup")
 	}
 	h.v2, h.views = unified, []cgroupView{{V2: true}}
+	if err := clearRoot(unified); err != nil {
+		h.warnings = append(h.warnings, "limits may not work: "+err.Error())
+	}
 	have, _ := os.ReadFile(filepath.Join(unified, "cgroup.controllers"))
 	for _, name := range []string{"cpu", "cpuset", "memory", "pids"} {
 		if !slices.Contains(strings.Fields(string(have)), name) {
@@ -77,6 +80,33 @@ func findHierarchies() (*hierarchies, error) {
 		}
 	}
 	return h, nil
+}
+
+// clearRoot moves the processes of a v2 hierarchy's root into a child, if that
+// root is a container's own (the engine runs inside one): a cgroup with
+// processes gives its children no controllers. The kernel's real root is
+// exempt, and has no cgroup.type (cgroup-v2.rst, "No Internal Process Constraint").
+func clearRoot(root string) error {
+	if _, err := os.Stat(filepath.Join(root, "cgroup.type")); err != nil {
+		return nil
+	}
+	child := filepath.Join(root, "init")
+	for range 100 { // until nothing was forked meanwhile
+		b, err := os.ReadFile(filepath.Join(root, "cgroup.procs"))
+		if err != nil || len(b) == 0 {
+			return err
+		}
+		if err := os.Mkdir(child, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("cannot clear the root cgroup: %w", err)
+		}
+		for pid := range strings.FieldsSeq(string(b)) {
+			err := os.WriteFile(filepath.Join(child, "cgroup.procs"), []byte(pid), 0)
+			if err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("cannot clear the root cgroup: %w", err)
+			}
+		}
+	}
+	return errors.New("cannot clear the root cgroup: it fills as fast as it is emptied")
 }
 
 func (h *hierarchies) version() int {

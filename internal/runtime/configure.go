@@ -49,7 +49,7 @@ func (r *Runtime) initConfig(ctx context.Context, c *container, pid int, cu, sen
 		NewNet: own(unix.CLONE_NEWNET), NewIPC: own(unix.CLONE_NEWIPC), NewPID: own(unix.CLONE_NEWPID),
 		Masked: linux.MaskedPaths, Readonly: linux.ReadonlyPaths, Sysctl: linux.Sysctl, Links: req.Links,
 	}
-	cfg.User, cfg.Groups, cfg.Seccomp = req.User, req.Groups, req.Seccomp
+	cfg.User, cfg.Groups, cfg.Seccomp, cfg.Privileged = req.User, req.Groups, req.Seccomp, req.Privileged
 	if cfg.NewCgroup {
 		cfg.Cgroups = r.cgroups.views
 	}
@@ -64,7 +64,15 @@ func (r *Runtime) initConfig(ctx context.Context, c *container, pid int, cu, sen
 	cfg.Rootfs = give(rootfd)
 	closeAll([]int{c.fs.mount}) // the container's own mount from here on
 	c.fs.mount = -1
-	dev, err := deviceTree(linux.Devices, linux.UIDMappings, linux.GIDMappings)
+	devices := linux.Devices
+	if req.Privileged {
+		all, err := allDevices("/dev")
+		if err != nil {
+			return nil, nil, fmt.Errorf("cannot list the devices: %w", err)
+		}
+		devices = append(all, devices...)
+	}
+	dev, err := deviceTree(devices, linux.UIDMappings, linux.GIDMappings)
 	if err != nil {
 		return nil, nil, err
 	}

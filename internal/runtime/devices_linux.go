@@ -1,9 +1,13 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -26,6 +30,9 @@ var devLinks = map[string]string{
 	"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
 	"ptmx": "pts/ptmx", "core": "/proc/kcore",
 }
+
+// ownDirs of /dev are mounts that each container has for itself.
+var ownDirs = []string{"pts", "shm", "mqueue"}
 
 // deviceTree makes a container's /dev, detached. The agent fills it, because a
 // user namespace may not make device nodes; they work all the same, since the
@@ -60,7 +67,7 @@ func deviceTree(extra []specs.LinuxDevice, uids, gids []specs.LinuxIDMapping) (f
 			return -1, err
 		}
 	}
-	for _, name := range []string{"pts", "shm", "mqueue"} {
+	for _, name := range ownDirs {
 		if err := root(func() error {
 			if err := unix.Mkdirat(fd, name, 0o755); err != nil {
 				return err
@@ -76,6 +83,39 @@ func deviceTree(extra []specs.LinuxDevice, uids, gids []specs.LinuxIDMapping) (f
 		}
 	}
 	return fd, nil
+}
+
+// allDevices lists the device nodes of the tree at dir as they are, but for
+// terminals of pts and what a container has of its own.
+func allDevices(dir string) ([]specs.LinuxDevice, error) {
+	var list []specs.LinuxDevice
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		rel := strings.TrimPrefix(p, dir+"/")
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // gone meanwhile
+			return nil
+		case err != nil:
+			return err
+		case d.IsDir() && slices.Contains(ownDirs, rel):
+			return fs.SkipDir
+		case d.Type()&fs.ModeDevice == 0 || rel == "ptmx" || rel == "console":
+			return nil
+		}
+		var st unix.Stat_t
+		if err := unix.Lstat(p, &st); err != nil {
+			return nil // gone meanwhile
+		}
+		kind, mode := "b", fs.FileMode(st.Mode&0o777)
+		if st.Mode&unix.S_IFMT == unix.S_IFCHR {
+			kind = "c"
+		}
+		list = append(list, specs.LinuxDevice{
+			Path: "/dev/" + rel, Type: kind, FileMode: &mode, UID: &st.Uid, GID: &st.Gid,
+			Major: int64(unix.Major(st.Rdev)), Minor: int64(unix.Minor(st.Rdev)),
+		})
+		return nil
+	})
+	return list, err
 }
 
 func makeDevice(dev int, d specs.LinuxDevice, uids, gids []specs.LinuxIDMapping) error {

@@ -23,6 +23,10 @@ import (
 // The workload finds no such device, and can make none.
 func (c *container) deviceRules() *specs.Linux {
 	linux := *c.spec.Linux
+	if c.req.Privileged {
+		linux.Resources = &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: true, Type: "a"}}}
+		return &linux
+	}
 	if !slices.ContainsFunc(c.req.Mounts, func(m agent.Mount) bool { return m.Type == agent.MountShare }) {
 		return &linux
 	}

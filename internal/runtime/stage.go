@@ -110,6 +110,7 @@ type processConfig struct {
 type initConfig struct {
 	processConfig
 	Hostname, Domain string
+	Privileged       bool // may write to what shows the kernel
 	UserNS           bool
 	NewUTS           bool
 	NewCgroup        bool
