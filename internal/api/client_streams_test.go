@@ -196,8 +196,14 @@ func testExec(t *testing.T, tc *caseContext) {
 	if o, _, code := exec(client.ExecCreateOptions{Cmd: []string{"stty", "size"}, TTY: true, AttachStdout: true}, ""); o != "20 70\r\n" || code != 0 {
 		t.Errorf("on a terminal: %q and %d", o, code)
 	}
-	if o, _, code := exec(client.ExecCreateOptions{Cmd: []string{"nosuch"}, AttachStdout: true, AttachStderr: true}, ""); !strings.Contains(o, "executable file not found") || code != 127 {
-		t.Errorf("a program that is not there: %q and %d", o, code)
+	nosuch := []string{"nosuch"}
+	if o, e, code := exec(client.ExecCreateOptions{Cmd: nosuch, AttachStdout: true, AttachStderr: true}, ""); o != "" || !strings.HasPrefix(e, "abode: ") || !strings.Contains(e, "executable file not found") || code != 127 {
+		t.Errorf("a program that is not there: %q, %q and %d", o, e, code)
+	}
+	for _, tty := range []bool{false, true} {
+		if o, _, code := exec(client.ExecCreateOptions{Cmd: nosuch, TTY: tty, AttachStdout: true}, ""); !strings.HasPrefix(o, "abode: ") || code != 127 {
+			t.Errorf("a program that is not there, terminal %t: %q and %d", tty, o, code)
+		}
 	}
 	d, err := c.ExecCreate(ctx, id, client.ExecCreateOptions{Cmd: []string{"touch", "/tmp/detached"}})
 	if err != nil {

@@ -85,14 +85,24 @@ func (s *server) execStart(w http.ResponseWriter, r *http.Request) error {
 	}
 	streams, err := s.engine.ExecStart(conn.ctx, id, false, req.Tty, req.ConsoleSize)
 	if err != nil {
-		text := fmt.Sprintf("%v\r\n", err)
-		if framed {
-			return writeFrame(conn, stdcopy.Stdout, []byte(text))
-		}
-		_, err = io.WriteString(conn, text)
-		return err
+		return tellFailure(conn, text(err), framed, exec.OpenStderr)
 	}
 	return conn.served(streams.Serve(conn.ctx, &execConn{conn, func() { s.awaitExec(conn.ctx, id) }}, framed))
+}
+
+// tellFailure writes into an exec's stream why it has not started, with the
+// name of who says so: it is no output of the command. A client may take the
+// output alone, and has the text there.
+func tellFailure(w io.Writer, message string, framed, stderr bool) error {
+	if !framed {
+		_, err := fmt.Fprintf(w, "abode: %s\r\n", message)
+		return err
+	}
+	stream := stdcopy.Stdout
+	if stderr {
+		stream = stdcopy.Stderr
+	}
+	return writeFrame(w, stream, []byte("abode: "+message+"\n"))
 }
 
 // execConn is the connection of an exec. Its output's end reaches the client
