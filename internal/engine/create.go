@@ -210,7 +210,7 @@ func (rec *record) endpoint(net *apinetwork.NetworkingConfig) error {
 			return invalid("network %s not found", name)
 		}
 		if len(ep.Links) > 0 {
-			return later("--link")
+			return instead("containers of the network reach each other by name", "--link")
 		}
 		if name != "bridge" {
 			continue

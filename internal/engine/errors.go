@@ -50,6 +50,12 @@ func later(format string, args ...any) error {
 	return errorf(errdefs.ErrNotImplemented, format+" is not supported by this version of abode", args...)
 }
 
+// instead is later with what the user can do now.
+func instead(hint, format string, args ...any) error {
+	err := later(format, args...)
+	return errorf(errdefs.ErrNotImplemented, "%s: %s", err, hint)
+}
+
 var errNotModified = &classed{class: errdefs.ErrNotModified, text: "not modified"}
 
 // fromAgent turns an agent's error into one of the engine's.

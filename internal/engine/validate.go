@@ -100,26 +100,30 @@ func checkUnsupported(h *container.HostConfig) error {
 	r := &h.Resources
 	for _, u := range []struct {
 		set  bool
-		what string
+		what string // singular: "is not supported" follows
+		hint string
 	}{
-		{len(h.Links) > 0, "--link (containers of the network reach each other by name)"},
-		{h.Cgroup != "", "joining another container's cgroup"},
-		{r.CgroupParent != "", "--cgroup-parent"},
-		{len(h.StorageOpt) > 0, "--storage-opt"},
-		{h.VolumeDriver != "" && h.VolumeDriver != "local", "volume driver " + h.VolumeDriver},
-		{h.Runtime != "" && h.Runtime != "abode", "runtime " + h.Runtime + " (choose with --isolation)"},
-		{h.Umask != nil, "an initial umask"},
-		{h.UTSMode.IsHost(), "--uts host"},
-		{r.BlkioWeight != 0 || len(r.BlkioWeightDevice) > 0, "--blkio-weight"},
-		{len(r.BlkioDeviceReadBps)+len(r.BlkioDeviceWriteBps)+len(r.BlkioDeviceReadIOps)+len(r.BlkioDeviceWriteIOps) > 0, "throttling of block devices"},
-		{r.CPURealtimePeriod != 0 || r.CPURealtimeRuntime != 0, "real-time scheduling by cgroup"},
-		{len(r.DeviceCgroupRules) > 0, "--device-cgroup-rule"},
-		{len(r.DeviceRequests) > 0, "--gpus and other device requests"},
-		{r.MemorySwappiness != nil && *r.MemorySwappiness != -1, "--memory-swappiness"},
-		{r.OomKillDisable != nil && *r.OomKillDisable, "--oom-kill-disable"},
-		{r.CPUCount != 0 || r.CPUPercent != 0 || r.IOMaximumIOps != 0 || r.IOMaximumBandwidth != 0, "a limit of Windows containers"},
+		{len(h.Links) > 0, "--link", "containers of the network reach each other by name"},
+		{h.Cgroup != "", "joining another container's cgroup", ""},
+		{r.CgroupParent != "", "--cgroup-parent", ""},
+		{len(h.StorageOpt) > 0, "--storage-opt", ""},
+		{h.VolumeDriver != "" && h.VolumeDriver != "local", "volume driver " + h.VolumeDriver, "mount what you need on the host and give the container its path"},
+		{h.Runtime != "" && h.Runtime != "abode", "runtime " + h.Runtime, "choose with --isolation"},
+		{h.Umask != nil, "an initial umask", ""},
+		{h.UTSMode.IsHost(), "--uts host", ""},
+		{r.BlkioWeight != 0 || len(r.BlkioWeightDevice) > 0, "a weight of block I/O (--blkio-weight)", ""},
+		{len(r.BlkioDeviceReadBps)+len(r.BlkioDeviceWriteBps)+len(r.BlkioDeviceReadIOps)+len(r.BlkioDeviceWriteIOps) > 0, "a limit of a block device's speed (--device-read-bps and its kind)", ""},
+		{r.CPURealtimePeriod != 0 || r.CPURealtimeRuntime != 0, "real-time scheduling (--cpu-rt-runtime)", ""},
+		{len(r.DeviceCgroupRules) > 0, "--device-cgroup-rule", "name the devices with --device"},
+		{len(r.DeviceRequests) > 0, "a device request such as --gpus", "name the device files with --device"},
+		{r.MemorySwappiness != nil && *r.MemorySwappiness != -1, "--memory-swappiness", ""},
+		{r.OomKillDisable != nil && *r.OomKillDisable, "--oom-kill-disable", ""},
+		{r.CPUCount != 0 || r.CPUPercent != 0 || r.IOMaximumIOps != 0 || r.IOMaximumBandwidth != 0, "a limit of Windows containers", ""},
 	} {
-		if u.set {
+		switch {
+		case u.set && u.hint != "":
+			return instead(u.hint, "%s", u.what)
+		case u.set:
 			return later("%s", u.what)
 		}
 	}

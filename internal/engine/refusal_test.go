@@ -1,0 +1,40 @@
+package engine
+
+import (
+	"testing"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/blkiodev"
+	"github.com/moby/moby/api/types/container"
+)
+
+// What is refused reads as a sentence, and a hint comes after it.
+func TestRefusals(t *testing.T) {
+	const no = " is not supported by this version of abode"
+	umask := uint32(0o22)
+	for want, h := range map[string]container.HostConfig{
+		"--link" + no + ": containers of the network reach each other by name": {Links: []string{"a:b"}},
+		"joining another container's cgroup" + no:                              {Cgroup: "container:x"},
+		"--cgroup-parent" + no:                                                 {Resources: container.Resources{CgroupParent: "x"}},
+		"--storage-opt" + no:                                                   {StorageOpt: map[string]string{"size": "1g"}},
+		"volume driver nfs" + no + ": mount what you need on the host and give the container its path": {VolumeDriver: "nfs"},
+		"runtime runsc" + no + ": choose with --isolation":                                             {Runtime: "runsc"},
+		"an initial umask" + no:                                                          {Umask: &umask},
+		"--uts host" + no:                                                                {UTSMode: "host"},
+		"a weight of block I/O (--blkio-weight)" + no:                                    {Resources: container.Resources{BlkioWeight: 10}},
+		"real-time scheduling (--cpu-rt-runtime)" + no:                                   {Resources: container.Resources{CPURealtimeRuntime: 1}},
+		"a limit of a block device's speed (--device-read-bps and its kind)" + no:        {Resources: container.Resources{BlkioDeviceReadBps: []*blkiodev.ThrottleDevice{{}}}},
+		"--device-cgroup-rule" + no + ": name the devices with --device":                 {Resources: container.Resources{DeviceCgroupRules: []string{"c 1:1 r"}}},
+		"a device request such as --gpus" + no + ": name the device files with --device": {Resources: container.Resources{DeviceRequests: []container.DeviceRequest{{}}}},
+		"--memory-swappiness" + no:                                                       {Resources: container.Resources{MemorySwappiness: p(int64(10))}},
+		"--oom-kill-disable" + no:                                                        {Resources: container.Resources{OomKillDisable: p(true)}},
+		"a limit of Windows containers" + no:                                             {Resources: container.Resources{CPUPercent: 10}},
+		`restart policy "always"` + no:                                                   {RestartPolicy: container.RestartPolicy{Name: "always"}},
+		"--log-opt" + no:                                                                 {LogConfig: container.LogConfig{Config: map[string]string{"a": "b"}}},
+	} {
+		err := checkUnsupported(&h)
+		if err == nil || err.Error() != want || !errdefs.IsNotImplemented(err) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
