@@ -20,25 +20,32 @@ type guest struct {
 	notes     notes
 	client    *agent.Client
 
-	done    chan struct{}
-	release sync.Once
+	done      chan struct{}
+	release   sync.Once
+	releasing chan struct{} // closed when Release begins
 }
 
 var _ kernel.Kernel = (*guest)(nil)
 
 func newGuest(p *Provider, pl kernel.Placement, placed []agent.Layer, proc *process, n notes) *guest {
-	return &guest{provider: p, placement: pl, layers: placed, proc: proc, notes: n, client: newClient(pl.RunDir), done: make(chan struct{})}
+	return &guest{provider: p, placement: pl, layers: placed, proc: proc, notes: n, client: newClient(pl.RunDir), done: make(chan struct{}), releasing: make(chan struct{})}
 }
 
 // watch closes done when the hypervisor has ended. The share helper ends by
-// itself then, as its socket closes; when it ends before, that is told.
+// itself then, as its socket closes; when it ends before, and not because the
+// guest is released, that is told.
 func (g *guest) watch() {
 	if g.share != nil {
 		go func() {
 			<-g.share.gone
 			select {
+			case <-g.releasing:
+				return // the hypervisor closes the socket first, and takes its time to end
+			default:
+			}
+			select {
 			case <-g.proc.gone:
-			case <-time.After(time.Second): // the hypervisor's end is noticed too by then
+			case <-time.After(termTime): // the hypervisor's end is noticed too by then
 				g.provider.log.Warn("a virtual machine lost its shares", "container", g.placement.ID, "says", noteText(g.notes.share, 1000))
 			}
 		}()
@@ -93,6 +100,7 @@ const (
 // the disk's journal survives.
 func (g *guest) Release(ctx context.Context) error {
 	g.release.Do(func() {
+		close(g.releasing)
 		if g.proc.alive() {
 			sctx, cancel := context.WithTimeout(ctx, shutdownTime)
 			err := call(sctx, g.proc, g.client, agent.MethodShutdown, nil, nil)
