@@ -103,15 +103,6 @@ func newClient(run string) *agent.Client {
 	})
 }
 
-func atoi(t testing.TB, s string) int {
-	t.Helper()
-	n, err := strconv.Atoi(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
 func itoa(n int) string { return strconv.Itoa(n) }
 
 // secondLayer is a small one to be put above.

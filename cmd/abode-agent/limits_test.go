@@ -108,11 +108,10 @@ func TestStatsAndTop(t *testing.T) {
 	}
 	var top agent.TopResponse
 	h.must(agent.MethodTop, agent.IDRequest{ID: req.ID}, &top)
-	if strings.Join(top.Titles, " ") != "UID PID PPID C STIME TTY TIME CMD" {
-		t.Errorf("%v", top.Titles)
-	}
-	if len(top.Processes) == 0 || !slices.ContainsFunc(top.Processes, func(p []string) bool { return p[0] == "root" && strings.Contains(p[7], "sleep 1000") }) {
-		t.Errorf("%v", top.Processes)
+	if top.MemTotal == 0 || !slices.ContainsFunc(top.Processes, func(p agent.TopProcess) bool {
+		return p.UID == 0 && p.Args == "sleep 1000" && p.Comm == "sleep" && p.Stat[0] == 'S' && p.Threads == 1 && p.RSS > 0 && p.VSize > p.RSS && p.Age > 0
+	}) || !slices.ContainsFunc(top.Processes, func(p agent.TopProcess) bool { return p.CPU > 0 }) {
+		t.Errorf("%+v", top)
 	}
 }
 
@@ -147,7 +146,7 @@ func TestKilledAgentLeavesNothing(t *testing.T) {
 		var top agent.TopResponse
 		h.must(agent.MethodTop, agent.IDRequest{ID: req.ID}, &top)
 		for _, p := range top.Processes {
-			pids = append(pids, atoi(t, p[1]))
+			pids = append(pids, p.PID)
 		}
 	}
 	if len(pids) != 9 {

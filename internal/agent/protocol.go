@@ -277,10 +277,25 @@ type UpdateRequest struct {
 	Resources *specs.LinuxResources
 }
 
-// TopResponse is a process table: as `ps -ef` shows it, with IDs as the agent's kernel numbers them.
+// TopResponse is a process table: the figures of which ps makes its columns.
 type TopResponse struct {
-	Titles    []string
-	Processes [][]string
+	MemTotal  uint64 // of the agent's kernel, in bytes
+	Processes []TopProcess
+}
+
+// TopProcess is a process. Its IDs are the numbers of the agent's kernel; the
+// user's is that in the container.
+type TopProcess struct {
+	PID, PPID, PGID, SID int
+	UID                  int
+	Comm                 string
+	Args                 string // the command line, words divided by spaces; empty: it has none
+	Stat                 string // as ps shows it: the state and its flags
+	TTY                  string // empty: none
+	Nice, Priority       int
+	Processor, Threads   int
+	CPU, Age             time.Duration // used, and since its start
+	VSize, RSS           uint64        // in bytes
 }
 
 // StatsResponse holds a container's counters since its start; times are in

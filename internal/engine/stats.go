@@ -2,10 +2,8 @@ package engine
 
 import (
 	"context"
-	"strings"
 
 	"github.com/moby/moby/api/types/container"
-	"github.com/moby/moby/api/types/events"
 
 	"github.com/abode-run/abode/internal/agent"
 )
@@ -52,28 +50,4 @@ func (e *Engine) Stats(ctx context.Context, name string) (container.StatsRespons
 		}
 	}
 	return res, nil
-}
-
-// Top lists the container's processes. psArgs may be empty or -ef; other
-// formats are ps's own, and there is none in a guest.
-func (e *Engine) Top(ctx context.Context, name, psArgs string) (container.TopResponse, error) {
-	c, err := e.containers.find(name)
-	if err != nil {
-		return container.TopResponse{}, err
-	}
-	switch strings.TrimPrefix(strings.TrimSpace(psArgs), "-") {
-	case "", "ef", "fe":
-	default:
-		return container.TopResponse{}, later("ps option %q", psArgs)
-	}
-	client, err := c.running()
-	if err != nil {
-		return container.TopResponse{}, err
-	}
-	var top agent.TopResponse
-	if err := client.Call(ctx, agent.MethodTop, agent.IDRequest{ID: c.id}, &top); err != nil {
-		return container.TopResponse{}, fromAgent(err)
-	}
-	c.event(events.ActionTop, nil)
-	return container.TopResponse{Titles: top.Titles, Processes: top.Processes}, nil
 }

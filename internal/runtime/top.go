@@ -13,7 +13,7 @@ import (
 	"github.com/abode-run/abode/internal/agent"
 )
 
-// Top lists a container's processes as `ps -ef` does.
+// Top tells of a container's processes what ps would show.
 func (r *Runtime) Top(id string) (agent.TopResponse, error) {
 	c, err := r.get(id)
 	if err != nil {
@@ -26,86 +26,78 @@ func (r *Runtime) Top(id string) (agent.TopResponse, error) {
 	if err != nil {
 		return agent.TopResponse{}, fmt.Errorf("cannot list the container's processes: %w", err)
 	}
-	boot := bootTime()
-	top := agent.TopResponse{Titles: []string{"UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"}, Processes: [][]string{}}
+	var now unix.Timespec
+	var mem unix.Sysinfo_t
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		return agent.TopResponse{}, fmt.Errorf("cannot read the time since boot: %w", err)
+	}
+	if err := unix.Sysinfo(&mem); err != nil {
+		return agent.TopResponse{}, fmt.Errorf("cannot ask the kernel about its memory: %w", err)
+	}
+	top := agent.TopResponse{MemTotal: uint64(mem.Totalram) * uint64(mem.Unit), Processes: []agent.TopProcess{}}
 	for _, pid := range pids {
-		if row := c.psRow(pid, boot); row != nil {
-			top.Processes = append(top.Processes, row)
+		if p, ok := c.figures(pid, time.Duration(now.Nano())); ok {
+			top.Processes = append(top.Processes, p)
 		}
 	}
 	return top, nil
 }
 
-// psRow describes a process; nil when it has gone.
-func (c *container) psRow(pid int, boot time.Time) []string {
+// figures describes a process; not ok when it has gone.
+func (c *container) figures(pid int, uptime time.Duration) (p agent.TopProcess, ok bool) {
 	stat, err := os.ReadFile(procPath(pid, "stat"))
 	if err != nil {
-		return nil
+		return p, false
 	}
 	open, end := bytes.IndexByte(stat, '('), bytes.LastIndexByte(stat, ')')
 	f := strings.Fields(string(stat[end+1:]))
-	if open < 0 || end < open || len(f) < 20 {
-		return nil
+	if open < 0 || end < open || len(f) < 37 {
+		return p, false
 	}
-	n := func(i int) int64 {
-		v, _ := strconv.ParseInt(f[i], 10, 64)
+	// By their numbers in proc_pid_stat(5); the state, of number 3, is f[0].
+	n := func(field int) int {
+		v, _ := strconv.Atoi(f[field-3]) // as large as none of these is: 0
 		return v
 	}
-	// Fields of proc_pid_stat(5), counted from the state, which is the third.
-	ppid, tty, ticks, start := f[1], n(4), n(11)+n(12), n(19)
+	ticks := func(field int) time.Duration { return time.Duration(n(field)) * time.Second / userHZ }
 	cmdline, _ := os.ReadFile(procPath(pid, "cmdline"))
-	cmd := strings.TrimSpace(string(bytes.ReplaceAll(bytes.TrimRight(cmdline, "\x00"), []byte{0}, []byte{' '})))
-	if cmd == "" {
-		cmd = "[" + string(stat[open+1:end]) + "]"
+	p = agent.TopProcess{
+		PID: pid, PPID: n(4), PGID: n(5), SID: n(6), UID: -1,
+		Comm: string(stat[open+1 : end]), Args: strings.TrimSpace(string(bytes.ReplaceAll(bytes.TrimRight(cmdline, "\x00"), []byte{0}, []byte{' '}))),
+		TTY: ttyName(n(7)), Priority: n(18), Nice: n(19), Threads: n(20), Processor: n(39),
+		CPU: ticks(14) + ticks(15), Age: uptime - ticks(22), VSize: uint64(n(23)), RSS: uint64(n(24)) * uint64(os.Getpagesize()),
 	}
-	uid := "?"
-	var st unix.Stat_t
-	if unix.Stat(procPath(pid, "task", strconv.Itoa(pid)), &st) == nil {
-		uid = c.userName(int(st.Uid))
-	}
-	began := boot.Add(time.Duration(start) * time.Second / userHZ)
-	stime := began.Format("15:04")
-	if time.Since(began) > 24*time.Hour {
-		stime = began.Format("Jan02")
-	}
-	cpu := int64(0)
-	if alive := int64(time.Since(began) / time.Second); alive > 0 {
-		cpu = min(ticks*100/userHZ/alive, 99)
-	}
-	secs := ticks / userHZ
-	return []string{
-		uid, strconv.Itoa(pid), ppid, strconv.FormatInt(cpu, 10), stime, ttyName(tty),
-		fmt.Sprintf("%02d:%02d:%02d", secs/3600, secs/60%60, secs%60), cmd,
-	}
-}
-
-// userName shows root by name, as ps would, and others by the number that
-// they have in the container.
-func (c *container) userName(uid int) string {
-	for _, m := range c.spec.Linux.UIDMappings {
-		if off := uid - int(m.HostID); off >= 0 && off < int(m.Size) {
-			uid = int(m.ContainerID) + off
-			break
+	for _, flag := range []struct {
+		set  bool
+		mark string
+	}{
+		{true, f[0]}, {p.Nice < 0, "<"}, {p.Nice > 0, "N"}, {p.SID == pid, "s"}, {p.Threads > 1, "l"}, {n(8) == p.PGID, "+"},
+	} {
+		if flag.set {
+			p.Stat += flag.mark
 		}
 	}
-	if uid == 0 {
-		return "root"
+	var st unix.Stat_t
+	if unix.Stat(procPath(pid, "task", strconv.Itoa(pid)), &st) == nil {
+		p.UID = c.ownUID(int(st.Uid))
 	}
-	return strconv.Itoa(uid)
+	return p, true
 }
 
-func ttyName(dev int64) string {
+// ownUID is the number that a user of the kernel's has in the container.
+func (c *container) ownUID(uid int) int {
+	for _, m := range c.spec.Linux.UIDMappings {
+		if off := uid - int(m.HostID); off >= 0 && off < int(m.Size) {
+			return int(m.ContainerID) + off
+		}
+	}
+	return uid
+}
+
+func ttyName(dev int) string {
 	major, minor := unix.Major(uint64(dev)), unix.Minor(uint64(dev))
 	if major >= 136 && major <= 143 {
 		return fmt.Sprintf("pts/%d", (major-136)<<20|minor)
 	}
-	return "?"
-}
-
-func bootTime() time.Time {
-	var now unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) != nil {
-		return time.Time{}
-	}
-	return time.Now().Add(-time.Duration(now.Nano()))
+	return ""
 }
