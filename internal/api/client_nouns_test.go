@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
@@ -176,6 +177,12 @@ func testNetworks(t *testing.T, c *client.Client) {
 		}
 		if n.Name == "bridge" && n.Options["com.docker.network.bridge.name"] == "" {
 			t.Errorf("nobody tells the bridge's name: %v", n.Options)
+		}
+		if n.Name == "bridge" && (len(n.IPAM.Config) != 1 || n.IPAM.Config[0].Gateway != n.IPAM.Config[0].Subnet.Addr().Next()) {
+			t.Errorf("before the first container, the addresses are %+v", n.IPAM)
+		}
+		if age := time.Since(n.Created); age < 0 || age > time.Hour {
+			t.Errorf("%s was made at %s", n.Name, n.Created)
 		}
 		_, err := c.NetworkRemove(ctx, n.Name, client.NetworkRemoveOptions{})
 		wantClass(t, "remove", err, errdefs.IsPermissionDenied)

@@ -2,7 +2,6 @@ package api
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -37,42 +36,28 @@ func (s *server) networks(r *http.Request) ([]apinetwork.Network, error) {
 		{Name: apinetwork.NetworkHost, Driver: "host", EnableIPv4: true},
 		{Name: apinetwork.NetworkNone, Driver: "null"},
 	}
-	for i := range list {
-		n := &list[i]
-		n.ID = engine.NetworkID(n.Name)
-		n.Scope = "local"
-		n.IPAM = apinetwork.IPAM{Driver: "default", Config: []apinetwork.IPAMConfig{}}
-		n.Options, n.Labels = map[string]string{}, map[string]string{}
-	}
 	info, err := s.engine.AbodeInfo(r.Context())
 	if err != nil {
 		return nil, err
 	}
+	bridge, err := s.engine.Bridge()
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		n := &list[i]
+		n.ID = engine.NetworkID(n.Name)
+		n.Created = bridge.Made
+		n.Scope = "local"
+		n.IPAM = apinetwork.IPAM{Driver: "default", Config: []apinetwork.IPAMConfig{}}
+		n.Options, n.Labels = map[string]string{}, map[string]string{}
+	}
 	list[0].Options["com.docker.network.bridge.name"] = info.Bridge
 	list[0].Options["com.docker.network.bridge.default_bridge"] = "true"
-	if subnet, gateway, ok := bridgeAddress(info.Bridge); ok {
-		list[0].IPAM.Config = []apinetwork.IPAMConfig{{Subnet: subnet, Gateway: gateway}}
+	if bridge.Subnet.IsValid() {
+		list[0].IPAM.Config = []apinetwork.IPAMConfig{{Subnet: bridge.Subnet, Gateway: bridge.Gateway}}
 	}
 	return list, nil
-}
-
-// bridgeAddress asks the host for the bridge's IPv4 address. The bridge is
-// there from the first container on that joins it.
-func bridgeAddress(name string) (subnet netip.Prefix, gateway netip.Addr, ok bool) {
-	link, err := net.InterfaceByName(name)
-	if err != nil {
-		return subnet, gateway, false
-	}
-	addrs, err := link.Addrs()
-	if err != nil {
-		return subnet, gateway, false
-	}
-	for _, a := range addrs {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() {
-			return p.Masked(), p.Addr(), true
-		}
-	}
-	return subnet, gateway, false
 }
 
 // findNetwork finds by name, ID or the beginning of one ID.

@@ -132,6 +132,10 @@ func (e *Engine) Images() *image.Store { return e.images }
 // Volumes is the store of volumes; see RemoveVolume.
 func (e *Engine) Volumes() *volume.Store { return e.volumes }
 
+// Bridge describes the network that containers are in, but for those of the
+// host's or of none.
+func (e *Engine) Bridge() (network.Description, error) { return e.network.Describe() }
+
 // Events tells what happens.
 func (e *Engine) Events() *events.Broker { return &e.events }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -51,6 +52,7 @@ type ledger struct {
 }
 
 type ledgerData struct {
+	Made   time.Time // when the ledger was begun
 	Subnet netip.Prefix
 	Leases map[string]*lease
 	Past   []past // the latest last
@@ -63,6 +65,10 @@ func openLedger(path string) (*ledger, error) {
 	}
 	if l.d.Leases == nil {
 		l.d.Leases = map[string]*lease{}
+	}
+	if l.d.Made.IsZero() {
+		l.d.Made = time.Now().UTC()
+		l.gen++
 	}
 	return l, nil
 }

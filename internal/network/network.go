@@ -69,6 +69,31 @@ func Open(_ context.Context, cfg Config) (*Network, error) {
 	return n, nil
 }
 
+// Describe tells what the network is. A bridge that is not there, as no
+// container has needed it, will have that subnet unless something else on the
+// host takes it before; when there is none to be had, the subnet is not valid.
+func (n *Network) Describe() (Description, error) {
+	n.upMu.Lock()
+	defer n.upMu.Unlock()
+	if n.bridge.index == 0 && len(n.ledger.all()) == 0 {
+		used, err := usedPrefixes(0)
+		if err != nil {
+			return Description{}, err
+		}
+		if subnet, err := chooseSubnet(n.cfg.Subnet, n.ledger.subnet(), used); err == nil {
+			n.ledger.setSubnet(subnet)
+		}
+	}
+	if err := n.ledger.save(); err != nil {
+		return Description{}, err
+	}
+	d := Description{Made: n.ledger.d.Made, Subnet: n.ledger.subnet()}
+	if d.Subnet.IsValid() {
+		d.Gateway = gatewayOf(d.Subnet)
+	}
+	return d, nil
+}
+
 // withBridge calls f while the bridge is up, which it sees to.
 func (n *Network) withBridge(ctx context.Context, f func(bridge) error) error {
 	n.upMu.RLock()

@@ -111,3 +111,33 @@ func TestRecoverWithoutState(t *testing.T) {
 	b.serve("b", 80)
 	host(t).want("tcp", b.addr.String()+":80", "b "+b.Gateways[0])
 }
+
+// What is told of a network before its bridge is there holds when it is, and
+// after restarts.
+func TestDescribe(t *testing.T) {
+	if isolate(t) {
+		return
+	}
+	dir := t.TempDir()
+	n := openNetwork(t, Config{Dir: dir})
+	describe := func() Description {
+		t.Helper()
+		d, err := n.Describe()
+		check(t, err)
+		return d
+	}
+	first := describe()
+	if first.Made.IsZero() || !first.Subnet.IsValid() || first.Gateway != gatewayOf(first.Subnet) {
+		t.Fatalf("%+v", first)
+	}
+	a := start(t, n, Request{ID: "aaaa"})
+	if d := describe(); d != first || !d.Subnet.Contains(a.addr) || a.Gateways[0] != d.Gateway.String() {
+		t.Errorf("with %v: %+v, want %+v", a.addr, d, first)
+	}
+	crash(n)
+	n = openNetwork(t, Config{Dir: dir})
+	check(t, n.Recover(t.Context(), nil))
+	if d := describe(); d != first {
+		t.Errorf("after a restart: %+v, want %+v", d, first)
+	}
+}

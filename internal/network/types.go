@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"regexp"
+	"time"
 
 	"github.com/containerd/errdefs"
 )
@@ -16,6 +17,13 @@ type Config struct {
 	Bridge string       // its name, at most 15 characters, no other engine's
 	Subnet netip.Prefix // IPv4, at most a /29; the zero value chooses one that is free
 	Log    *slog.Logger // nil: slog.Default()
+}
+
+// Description is what there is to know of a network.
+type Description struct {
+	Made    time.Time // the same over restarts
+	Subnet  netip.Prefix
+	Gateway netip.Addr
 }
 
 // Request describes a container that joins the network.
