@@ -9,7 +9,7 @@ LDFLAGS     := -s -w -X github.com/abode-run/abode/internal/version.Version=$(VE
 export ABODE_CACHE ?= $(CURDIR)/.cache
 export CGO_ENABLED := 0
 
-.PHONY: help build demo test test-unit test-parity lint fmt clean install deps
+.PHONY: help build demo test test-unit test-parity bench lint fmt clean install deps
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -31,6 +31,10 @@ test-unit: build ## the packages' own tests
 
 test-parity: build ## the same cases on every wall, through the CLI
 	@hack/test ./test/...
+
+bench: build ## measure Abode beside docker, podman, runc and QEMU (BENCH=--quick: a few minutes)
+	@hack/deps bench
+	@hack/bench $(BENCH)
 
 lint: ## go vet, staticcheck and the borders between the rooms
 	@hack/lint
