@@ -52,10 +52,11 @@ func TestWrite(t *testing.T) {
 
 func TestInspect(t *testing.T) {
 	type object struct {
-		ID    string `json:"Id"`
-		Count int64
+		ID     string `json:"Id"`
+		Count  int64
+		Labels map[string]string `json:"-"`
 	}
-	objects := []Object{{object{"x", 12345678}, json.RawMessage(`{"Id":"x","Count":12345678,"Extra":{"A":[1,2]}}`)}}
+	objects := []Object{{object{"x", 12345678, nil}, json.RawMessage(`{"Id":"x","Count":12345678,"Extra":{"A":[1,2]}}`)}}
 	for format, want := range map[string]string{
 		"{{.ID}} {{.Count}}":      "x 12345678\n",
 		"{{.Id}} {{.Count}}":      "x 12345678\n",
@@ -64,6 +65,7 @@ func TestInspect(t *testing.T) {
 		"json":                    `[{"Id":"x","Count":12345678,"Extra":{"A":[1,2]}}]` + "\n",
 		"":                        "[\n    {\n        \"Id\": \"x\",\n        \"Count\": 12345678,\n        \"Extra\": {\n            \"A\": [\n                1,\n                2\n            ]\n        }\n    }\n]\n",
 		`{{if .Extra}}yes{{end}}`: "yes\n",
+		"{{.Labels.nope}}":        "<no value>\n",
 	} {
 		var b strings.Builder
 		if err := Inspect(&b, format, objects); err != nil {
@@ -72,8 +74,11 @@ func TestInspect(t *testing.T) {
 			t.Errorf("%s prints %q, want %q", format, b.String(), want)
 		}
 	}
-	if err := Inspect(&strings.Builder{}, "{{.Nope}}", objects); err == nil {
-		t.Error("a field that does not exist is taken")
+	for _, format := range []string{"{{.Nope}}", "{{.Extra.Nope}}", "{{.Labels.a}}{{.Nope}}"} {
+		err := Inspect(&strings.Builder{}, format, objects)
+		if err == nil || !strings.Contains(err.Error(), `map has no entry for key "`) || strings.Contains(err.Error(), "object") {
+			t.Errorf("%s, which does not exist: %v", format, err)
+		}
 	}
 	var b strings.Builder
 	if err := Inspect(&b, "", nil); err != nil || b.String() != "[]\n" {

@@ -28,17 +28,20 @@ func Inspect(out io.Writer, format string, objects []Object) error {
 	if err != nil {
 		return err
 	}
-	t.Option("missingkey=error")
 	for _, o := range objects {
 		var b bytes.Buffer
-		typedErr := t.Execute(&b, o.Typed)
-		if typedErr != nil {
+		// As with Docker's inspect, a label that is not there is no error, and
+		// the names in one are those of the JSON, not of Go's types.
+		if err := t.Option("missingkey=default").Execute(&b, o.Typed); err != nil {
 			b.Reset()
 			d := json.NewDecoder(bytes.NewReader(o.Raw))
 			d.UseNumber() // else a large number is printed as a float
 			var v any
-			if err := d.Decode(&v); err != nil || t.Execute(&b, v) != nil {
-				return fmt.Errorf("cannot use the template of --format: %w; --format json shows the fields there are", typedErr)
+			if err := d.Decode(&v); err != nil {
+				return fmt.Errorf("cannot read the engine's answer: %w", err)
+			}
+			if err := t.Option("missingkey=error").Execute(&b, v); err != nil {
+				return fmt.Errorf("cannot use the template of --format: %w; --format json shows the fields there are", err)
 			}
 		}
 		b.WriteByte('\n')
