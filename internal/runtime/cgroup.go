@@ -211,6 +211,30 @@ func (c *cgroup) join(pid int) error {
 	return nil
 }
 
+// joinLike is join for a process beside pid, which may have moved: a workload
+// that has made cgroups of its own (an engine in a container) cannot leave
+// processes in this one, and v2 takes no more of them.
+func (c *cgroup) joinLike(pid int) func(int) error {
+	return func(child int) error {
+		err := c.join(child)
+		if c.h.v2 == "" || !errors.Is(err, unix.EBUSY) {
+			return err
+		}
+		b, rerr := os.ReadFile(procPath(pid, "cgroup"))
+		if rerr != nil {
+			return errors.Join(err, rerr)
+		}
+		// "0::/path", as seen from the root; a path that leads elsewhere is
+		// a workload's that was moved out of its cgroup.
+		path, _ := strings.CutPrefix(strings.TrimSpace(string(b)), "0::")
+		dir := filepath.Join(c.h.v2, path)
+		if !strings.HasPrefix(dir, c.dirs[""]+"/") {
+			return err
+		}
+		return (&cgroup{h: c.h, all: []string{dir}}).join(child)
+	}
+}
+
 // apply sets limits; nil and absent ones stay.
 func (c *cgroup) apply(res *specs.LinuxResources) error {
 	if res == nil {

@@ -90,7 +90,7 @@ func (c *control) receive(v any) (fds []int, err error) {
 	}()
 	var head [8]byte
 	if err := c.readMsg(head[:], &fds); err != nil {
-		return nil, err
+		return fds, err
 	}
 	size, want := binary.BigEndian.Uint32(head[:]), int(binary.BigEndian.Uint32(head[4:]))
 	if size > maxControlBody || want > maxControlFDs {

@@ -55,7 +55,7 @@ func deviceTree(extra []specs.LinuxDevice, uids, gids []specs.LinuxIDMapping) (f
 	}
 	uid, gid := mapID(uids, 0), mapID(gids, 0)
 	if err := root(func() error { return unix.Fchownat(fd, "", uid, gid, unix.AT_EMPTY_PATH) }); err != nil {
-		return -1, err
+		return fd, err
 	}
 	for name, to := range devLinks {
 		if err := root(func() error {
@@ -64,7 +64,7 @@ func deviceTree(extra []specs.LinuxDevice, uids, gids []specs.LinuxIDMapping) (f
 			}
 			return unix.Fchownat(fd, name, uid, gid, unix.AT_SYMLINK_NOFOLLOW)
 		}); err != nil {
-			return -1, err
+			return fd, err
 		}
 	}
 	for _, name := range ownDirs {
@@ -74,12 +74,12 @@ func deviceTree(extra []specs.LinuxDevice, uids, gids []specs.LinuxIDMapping) (f
 			}
 			return unix.Fchownat(fd, name, uid, gid, unix.AT_SYMLINK_NOFOLLOW)
 		}); err != nil {
-			return -1, err
+			return fd, err
 		}
 	}
 	for _, d := range append(defaultDevices[:len(defaultDevices):len(defaultDevices)], extra...) {
 		if err := makeDevice(fd, d, uids, gids); err != nil {
-			return -1, fmt.Errorf("cannot make the device %s: %w", d.Path, err)
+			return fd, fmt.Errorf("cannot make the device %s: %w", d.Path, err)
 		}
 	}
 	return fd, nil

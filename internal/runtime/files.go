@@ -16,7 +16,7 @@ import (
 
 // filesStage starts a stage in the container's mount and user namespaces, which
 // exist until it is deleted. stop ends and reaps it.
-func (r *Runtime) filesStage(ctx context.Context, id string, cfg filesConfig, fds ...int) (ctl *control, stop func(), err error) {
+func (r *Runtime) filesStage(ctx context.Context, id string, cfg filesConfig, fds ...int) (*control, func(), error) {
 	c, err := r.get(id)
 	if err != nil {
 		return nil, nil, err
@@ -33,7 +33,7 @@ func (r *Runtime) filesStage(ctx context.Context, id string, cfg filesConfig, fd
 	}
 	owned.add(pid)
 	cancelled := context.AfterFunc(ctx, func() { ctl.Close(); unix.Kill(pid, unix.SIGKILL) })
-	stop = func() {
+	stop := func() {
 		if cancelled() { // else it was killed already
 			unix.Kill(pid, unix.SIGKILL)
 		}

@@ -28,13 +28,13 @@ const maxLayers = 127
 // mountRootfs stacks layers and a writable directory. dir is the container's
 // private directory. userns is -1, or a user namespace in which the files
 // shall belong to whom they belong to on disk.
-func (r *Runtime) mountRootfs(dir string, spec agent.Rootfs, userns int, rootUID, rootGID int) (fs *rootfs, err error) {
+func (r *Runtime) mountRootfs(dir string, spec agent.Rootfs, userns int, rootUID, rootGID int) (*rootfs, error) {
 	if len(spec.Layers) == 0 || len(spec.Layers) > maxLayers {
 		return nil, &agent.Error{Class: agent.ClassInvalid, Message: fmt.Sprintf("a root file system has 1 to %d layers, not %d", maxLayers, len(spec.Layers))}
 	}
 	var cu cleanup.Stack
 	defer cu.Clean()
-	fs = &rootfs{mount: -1}
+	fs := &rootfs{mount: -1}
 	for _, l := range spec.Layers {
 		m, err := r.layers.acquire(l)
 		if err != nil {
@@ -70,8 +70,8 @@ func (r *Runtime) mountRootfs(dir string, spec agent.Rootfs, userns int, rootUID
 			return nil, fmt.Errorf("cannot make the writable layer: %w", err)
 		}
 	}
-	fs.mount, err = overlay(dir, fs, userns, rootUID, rootGID)
-	if err != nil {
+	var err error
+	if fs.mount, err = overlay(dir, fs, userns, rootUID, rootGID); err != nil {
 		return nil, err
 	}
 	fs.undo = cu.Release()

@@ -63,7 +63,7 @@ func newSpawner() (*spawner, error) {
 
 // start starts a stage whose control socket is its descriptor 3. The process
 // is a child of this one; the caller reaps it.
-func (s *spawner) start(sp spawn) (pid int, ctl *control, err error) {
+func (s *spawner) start(sp spawn) (int, *control, error) {
 	var cu cleanup.Stack
 	defer cu.Clean()
 	ctl, theirs, err := controlPair()
@@ -111,6 +111,7 @@ func (s *spawner) start(sp spawn) (pid int, ctl *control, err error) {
 	c.fds = [maxFDs]uintptr{n, n, n, uintptr(high)}
 	c.nfds = 4
 
+	var pid int
 	var errno syscall.Errno
 	done := make(chan struct{})
 	s.requests <- func() {
