@@ -71,7 +71,11 @@ func (a *app) create(ctx context.Context, c *client.Client, f *createFlags, o cl
 	}
 	r, err := create()
 	if err != nil && f.pull == "missing" && noSuchImage(err) {
-		if !f.quiet {
+		switch {
+		case f.quiet:
+		case strings.Contains(err.Error(), "does not match"): // one of another platform is here
+			fmt.Fprintln(a.err, a.explain(err))
+		default:
 			fmt.Fprintf(a.err, "Unable to find image '%s' locally\n", familiar(image))
 		}
 		if err := a.pullFor(ctx, c, f, o.Platform, image); err != nil {

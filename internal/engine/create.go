@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"runtime"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -17,7 +14,6 @@ import (
 	apinetwork "github.com/moby/moby/api/types/network"
 
 	"github.com/abode-run/abode/internal/cleanup"
-	"github.com/abode-run/abode/internal/image"
 	"github.com/abode-run/abode/internal/state"
 )
 
@@ -54,14 +50,8 @@ func (e *Engine) Create(ctx context.Context, name string, cfg *container.Config,
 	if can.Available != nil {
 		return "", nil, errorf(errdefs.ErrFailedPrecondition, "cannot use isolation %s: %s", rec.Isolation, plain(can.Available))
 	}
-	img, err := e.images.Get(ctx, cfg.Image)
+	img, err := e.runnableImage(ctx, cfg.Image, platform)
 	if err != nil {
-		if errdefs.IsNotFound(err) {
-			return "", nil, notFound("No such image: %s", cfg.Image)
-		}
-		return "", nil, err
-	}
-	if err := checkPlatform(img, cfg.Image, platform); err != nil {
 		return "", nil, err
 	}
 	rec.Image, rec.Platform = img.ID, img.Config.OS
@@ -164,32 +154,6 @@ func (e *Engine) ensureVolume(m mountPoint) error {
 		return err
 	}
 	e.events.Publish(events.VolumeEventType, events.ActionCreate, m.Name, map[string]string{"driver": "local"})
-	return nil
-}
-
-// checkPlatform refuses an image of another platform than was asked for or
-// than runs here.
-func checkPlatform(img image.Image, name, want string) error {
-	have := img.Config.OS + "/" + img.Config.Architecture
-	if want != "" {
-		parts := strings.Split(want, "/")
-		got := strings.Split(have, "/")
-		if len(parts) > 2 {
-			parts = parts[:2] // a variant
-		}
-		if len(parts) == 1 {
-			got = got[:1]
-		}
-		if !slices.Equal(parts, got) {
-			return notFound("image with reference %s was found but its platform (%s) does not match the specified platform (%s)", name, have, want)
-		}
-	}
-	if img.Config.OS != "" && img.Config.OS != "linux" {
-		return invalid("image %s is for operating system %s; only linux can run here", name, img.Config.OS)
-	}
-	if a := img.Config.Architecture; a != "" && a != runtime.GOARCH {
-		return invalid("image %s is for %s and this machine is %s: pull it with --platform linux/%s", name, a, runtime.GOARCH, runtime.GOARCH)
-	}
 	return nil
 }
 
