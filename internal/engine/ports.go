@@ -69,11 +69,11 @@ func (rec *record) ports() ([]network.PortBinding, error) {
 			bindings = []apinetwork.PortBinding{{}}
 		}
 		for _, b := range bindings {
-			r, err := hostPorts(b.HostPort)
+			first, last, err := hostPorts(b.HostPort)
 			if err != nil {
 				return nil, err
 			}
-			list = append(list, network.PortBinding{Proto: string(port.Proto()), HostIP: b.HostIP, HostPort: r[0], ContainerPort: port.Num()})
+			list = append(list, network.PortBinding{Proto: string(port.Proto()), HostIP: b.HostIP, HostPort: first, LastHostPort: last, ContainerPort: port.Num()})
 		}
 	}
 	if rec.Host.PublishAllPorts {

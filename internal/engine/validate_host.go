@@ -166,32 +166,31 @@ func checkPorts(h *container.HostConfig) error {
 			return later("publishing a port of protocol %s", p)
 		}
 		for _, b := range bindings {
-			r, err := hostPorts(b.HostPort)
-			if err != nil {
+			if _, _, err := hostPorts(b.HostPort); err != nil {
 				return err
-			}
-			if r[0] != r[1] {
-				return later("a range of host ports for one container port (%s)", b.HostPort)
 			}
 		}
 	}
 	return nil
 }
 
-// hostPorts reads a host port or a range of which one is to be chosen; empty
-// and 0 mean any.
-func hostPorts(s string) ([2]uint16, error) {
+// hostPorts reads a host port, or a range of which one is to be chosen; last
+// is 0 without a range. Empty and 0 mean any.
+func hostPorts(s string) (first, last uint16, err error) {
 	if s == "" {
-		return [2]uint16{}, nil
+		return 0, 0, nil
 	}
-	first, last, isRange := strings.Cut(s, "-")
+	from, to, isRange := strings.Cut(s, "-")
 	if !isRange {
-		last = first
+		to = from
 	}
-	a, err1 := strconv.ParseUint(first, 10, 16)
-	b, err2 := strconv.ParseUint(last, 10, 16)
-	if err1 != nil || err2 != nil || b < a {
-		return [2]uint16{}, invalid("invalid port specification: %q", s)
+	a, err1 := strconv.ParseUint(from, 10, 16)
+	b, err2 := strconv.ParseUint(to, 10, 16)
+	if err1 != nil || err2 != nil || b < a || isRange && a == 0 {
+		return 0, 0, invalid("invalid port specification: %q", s)
 	}
-	return [2]uint16{uint16(a), uint16(b)}, nil
+	if a == b {
+		b = 0
+	}
+	return uint16(a), uint16(b), nil
 }

@@ -31,18 +31,23 @@ type reservations struct {
 }
 
 // hold reserves all ports of a container or none, and returns them with the
-// host ports that were chosen for 0.
+// host ports that were chosen. Those that leave no choice come first.
 func (r *reservations) hold(id string, ports []PortBinding) ([]PortBinding, error) {
-	bound := make([]PortBinding, 0, len(ports))
+	bound := slices.Clone(ports)
 	var socks []io.Closer
-	for _, p := range ports {
-		b, s, err := r.bind(p)
-		if err != nil {
-			closeAll(socks)
-			return nil, err
+	for _, choice := range []bool{false, true} {
+		for i, p := range ports {
+			if choice != (p.HostPort == 0 || p.LastHostPort != 0) {
+				continue
+			}
+			b, s, err := r.bind(p)
+			if err != nil {
+				closeAll(socks)
+				return nil, err
+			}
+			bound[i] = b
+			socks = append(socks, s)
 		}
-		bound = append(bound, b)
-		socks = append(socks, s)
 	}
 	r.keep(id, socks)
 	return bound, nil
@@ -99,7 +104,10 @@ func closeAll(socks []io.Closer) {
 }
 
 func (r *reservations) bind(p PortBinding) (PortBinding, io.Closer, error) {
-	if p.HostPort != 0 {
+	switch {
+	case p.LastHostPort != 0:
+		return bindOneOf(p)
+	case p.HostPort != 0:
 		s, err := listen(p)
 		if err != nil {
 			return p, nil, bindError(p, err)
@@ -117,6 +125,22 @@ func (r *reservations) bind(p PortBinding) (PortBinding, io.Closer, error) {
 		}
 	}
 	return p, nil, fmt.Errorf("driver failed programming external connectivity: all ports from %d to %d of %s are allocated; publish with a host port of your choice: %w", firstPort, lastPort, p.HostIP, errdefs.ErrResourceExhausted)
+}
+
+// bindOneOf takes the first free port of a range.
+func bindOneOf(p PortBinding) (PortBinding, io.Closer, error) {
+	one := p
+	for port := int(p.HostPort); port <= int(p.LastHostPort); port++ {
+		one.HostPort, one.LastHostPort = uint16(port), 0
+		s, err := listen(one)
+		if err == nil {
+			return one, s, nil
+		}
+		if !errors.Is(err, unix.EADDRINUSE) {
+			return p, nil, bindError(one, err)
+		}
+	}
+	return p, nil, fmt.Errorf("driver failed programming external connectivity: Bind for %s:%d-%d failed: all of these ports are already allocated; stop what uses one or publish on others: %w", p.HostIP, p.HostPort, p.LastHostPort, errdefs.ErrConflict)
 }
 
 func (r *reservations) candidate() uint16 {

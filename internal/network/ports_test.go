@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -117,6 +118,43 @@ func TestPublishedPorts(t *testing.T) {
 	}
 	d.serve("d", 80)
 	answer("d 198.51.100.2")
+}
+
+// Of a range the first free port is taken, after the ports that leave no
+// choice; a range that is all taken is refused.
+func TestPortRange(t *testing.T) {
+	if isolate(t) {
+		return
+	}
+	n := openNetwork(t, Config{})
+	host(t).serve("host", 8001)
+	a := start(t, n, Request{ID: "aaaa", Ports: []PortBinding{
+		{HostPort: 8000, LastHostPort: 8003, ContainerPort: 80},
+		{HostPort: 8000, LastHostPort: 8003, ContainerPort: 80, Proto: "udp"},
+		{HostPort: 8000, ContainerPort: 81},
+	}})
+	a.serve("a", 80)
+	var got []uint16
+	for _, p := range a.Ports {
+		got = append(got, p.HostPort)
+		if p.LastHostPort != 0 {
+			t.Errorf("%+v is no one port", p)
+		}
+	}
+	if want := []uint16{8002, 8000, 8000}; !slices.Equal(got, want) {
+		t.Errorf("the ports are %v, want %v", got, want)
+	}
+	host(t).want("tcp", "127.0.0.1:8002", "a "+a.Gateways[0])
+	host(t).want("udp", "127.0.0.1:8000", "a "+a.Gateways[0])
+	r := Request{Ports: []PortBinding{{HostPort: 8000, LastHostPort: 8003, ContainerPort: 80}}}
+	r.ID = "bbbb"
+	if b := start(t, n, r); b.Ports[0].HostPort != 8003 {
+		t.Errorf("the second container has %v", b.Ports)
+	}
+	r.ID = "cccc"
+	if _, err := n.Attach(t.Context(), r); !errors.Is(err, errdefs.ErrConflict) || !strings.Contains(err.Error(), "Bind for 0.0.0.0:8000-8003 failed: all of these ports are already allocated") {
+		t.Errorf("a range without a free port: %v", err)
+	}
 }
 
 func TestTakenPort(t *testing.T) {

@@ -46,6 +46,7 @@ type PortBinding struct {
 	Proto         string     // "tcp" or "udp"; empty: tcp
 	HostIP        netip.Addr // zero or unspecified: every IPv4 address of the host
 	HostPort      uint16     // 0: one that is free
+	LastHostPort  uint16     `json:",omitempty"` // 0: HostPort alone; else one that is free from HostPort to this one
 	ContainerPort uint16
 }
 
