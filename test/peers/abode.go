@@ -63,7 +63,6 @@ func (e *engine) abode(args ...string) *exec.Cmd {
 // A wall is a contestant: the engine with one of its isolations.
 type wall struct {
 	*engine
-	bare
 	isolation string
 }
 

@@ -23,6 +23,7 @@ type bench struct {
 	absent      map[string]error    // contestants that could not be made ready, and why
 	population  map[string][]string // names of the idle containers of each
 	born        int
+	registry    *registry
 	report      *report
 }
 
@@ -43,6 +44,7 @@ func measure(ctx context.Context, o options) error {
 		}
 	}
 	b.contestants = contestants(b.place)
+	b.registry = &registry{place: b.place}
 	defer b.close()
 	b.makeReady()
 	for _, c := range cases {
@@ -114,6 +116,7 @@ func (b *bench) close() {
 		b.depopulate(c)
 		c.close()
 	}
+	b.registry.daemon.stop()
 	b.progress("")
 }
 

@@ -66,5 +66,5 @@ func once(scale) int       { return 1 }
 // cases are all of them, in the order in which they run: what is measured with
 // an otherwise quiet machine comes first.
 var cases = []testCase{
-	atRest, startNetwork, startNone, startVM, execCase, parallel, memory, growth, ps, memoryVM, growthVM,
+	atRest, startNetwork, startNone, startVM, execCase, parallel, pullDebian, pullSmall, memory, growth, ps, memoryVM, growthVM,
 }

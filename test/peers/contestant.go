@@ -49,10 +49,7 @@ func (a absence) Error() string { return string(a) }
 // bare is what a contestant has that has nothing; others embed it.
 type bare struct{}
 
-func (bare) close() {}
-func (bare) run(string, bool, ...string) (*exec.Cmd, error) {
-	return nil, absence("it has no such call")
-}
+func (bare) close()                                    {}
 func (bare) idle(string) error                         { return absence("it keeps nothing running") }
 func (bare) exec(string, ...string) (*exec.Cmd, error) { return nil, absence("it has no exec") }
 func (bare) remove([]string) error                     { return nil }

@@ -11,7 +11,6 @@ import (
 // overlay2, its bridge and its iptables rules, as a package's default has them.
 type docker struct {
 	*place
-	bare
 	daemon *daemon
 }
 

@@ -25,7 +25,7 @@ func describeMachine() machine {
 		KVM:    "no /dev/kvm",
 	}
 	var kb float64
-	fmt.Sscan(value("/proc/meminfo", "MemTotal"), &kb)
+	_, _ = fmt.Sscan(value("/proc/meminfo", "MemTotal"), &kb)
 	m.MemoryMiB = kb / 1024
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {

@@ -20,7 +20,6 @@ type place struct {
 	options
 	ctx context.Context
 	dir string
-	env []string
 }
 
 // callLimit is how long one call may take: far more than any should.
