@@ -91,7 +91,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	e.network, err = network.Open(ctx, network.Config{Dir: e.dirs.Network(), Bridge: cfg.Bridge, Subnet: cfg.Subnet, Log: cfg.Log})
 	if err != nil {
-		return nil, err
+		return nil, errors.New(plain(err)) // for the user of the daemon that does not start
 	}
 	cu.Add(func() { e.network.Close(context.WithoutCancel(ctx)) })
 	if err := e.walls.open(e); err != nil {

@@ -57,14 +57,31 @@ func (n *Network) findBridge() (netlink.Link, error) {
 		}
 		return nil, nil
 	}
-	if link.Type() != "bridge" || link.Attrs().Alias != n.alias() {
-		owner := "is not one of an engine's"
-		if dir, ok := strings.CutPrefix(link.Attrs().Alias, aliasPrefix); ok {
-			owner = "belongs to the engine with the state directory " + dir
-		}
-		return nil, fmt.Errorf("cannot use bridge %s: an interface of this name %s; give this engine another with --bridge: %w", n.cfg.Bridge, owner, errdefs.ErrFailedPrecondition)
+	return link, n.checkOwner(link)
+}
+
+// checkOwner refuses an interface that is not this engine's bridge.
+func (n *Network) checkOwner(link netlink.Link) error {
+	if link.Type() == "bridge" && link.Attrs().Alias == n.alias() {
+		return nil
 	}
-	return link, nil
+	owner := "is not one of an engine's"
+	if dir, ok := strings.CutPrefix(link.Attrs().Alias, aliasPrefix); ok {
+		owner = "belongs to the engine with the state directory " + dir
+	}
+	return fmt.Errorf("cannot use bridge %s: an interface of this name %s; give this engine another with --bridge: %w", n.cfg.Bridge, owner, errdefs.ErrFailedPrecondition)
+}
+
+// claim makes the bridge's name this process's for as long as it lives, or
+// says whose it is: an engine learns it at its start, not at the first
+// container. What a daemon that died left is this engine's as before.
+func (n *Network) claim() (release func(), err error) {
+	if link, err := netlink.LinkByName(n.cfg.Bridge); err == nil && !halfMade(link) {
+		if err := n.checkOwner(link); err != nil {
+			return nil, err
+		}
+	}
+	return lockName(n.cfg.Bridge)
 }
 
 // halfMade tells a bridge that a daemon made and was killed before it could

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"sync"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 )
 
@@ -33,6 +36,29 @@ func lockHost(ctx context.Context) (func(), error) {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// lockName takes a bridge's name for this process, until release or its end,
+// however it ends. Of the file that engines share it locks one byte, far
+// behind its end, which the name stands for: so names leave no files, and
+// users who are not root cannot take one.
+func lockName(bridge string) (release func(), err error) {
+	fd, err := unix.Open(lockPath, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open %s: %w", lockPath, err)
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(bridge)) // it never fails
+	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: int64(h.Sum64() >> 2), Len: 1}
+	err = unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &lock)
+	if err == nil {
+		return func() { _ = unix.Close(fd) }, nil
+	}
+	_ = unix.Close(fd)
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+		return nil, fmt.Errorf("cannot use bridge %s: another engine that runs has this name; give this engine another with --bridge, or end that one first: %w", bridge, errdefs.ErrFailedPrecondition)
+	}
+	return nil, fmt.Errorf("cannot lock the name of bridge %s in %s: %w", bridge, lockPath, err)
 }
 
 // keyedMutex serialises work on one ID. The zero value is ready to use.

@@ -23,6 +23,7 @@ type Network struct {
 	names  *names
 	dns    *resolver
 	ids    keyedMutex
+	unlock func() // gives the bridge's name up
 
 	// upMu guards what exists on the host: the bridge, its tables, the
 	// resolver's sockets. Attach holds it for reading.
@@ -40,8 +41,8 @@ type Network struct {
 
 var errClosed = errors.New("cannot use the network: it is closed")
 
-// Open reads the state below cfg.Dir. It changes nothing on the host: the
-// bridge is made by the first Attach, or found again by Recover, which the
+// Open reads the state below cfg.Dir. It changes nothing on the host, but
+// refuses a bridge that is another's: the bridge is made by the first Attach, or found again by Recover, which the
 // daemon calls once before anything else.
 func Open(_ context.Context, cfg Config) (*Network, error) {
 	if err := cfg.check(); err != nil {
@@ -64,6 +65,9 @@ func Open(_ context.Context, cfg Config) (*Network, error) {
 		tables:  newTables(cfg.Bridge),
 		names:   newNames(),
 		uplinks: map[string]bool{},
+	}
+	if n.unlock, err = n.claim(); err != nil {
+		return nil, err
 	}
 	n.dns = newResolver(cfg.Bridge, n.names, cfg.Log)
 	return n, nil
@@ -186,6 +190,7 @@ func (n *Network) Close(ctx context.Context) error {
 		return nil
 	}
 	n.closed = true
+	defer n.unlock()
 	n.held.releaseAll()
 	err := n.ledger.save()
 	unlock, lerr := lockHost(ctx)

@@ -154,13 +154,26 @@ func TestTwoEngines(t *testing.T) {
 	check(t, nets[0].Close(t.Context()))
 	b.want("tcp", "198.51.100.2:9000", "other 198.51.100.1")
 
-	// A bridge has one engine.
-	n, err := Open(t.Context(), Config{Dir: t.TempDir(), Bridge: "abtest1"})
-	check(t, err)
-	if _, err := n.Attach(t.Context(), Request{ID: "x"}); !errors.Is(err, errdefs.ErrFailedPrecondition) || !strings.Contains(err.Error(), "belongs to the engine") {
-		t.Errorf("using another engine's bridge: %v", err)
+	// A bridge has one engine, also while it is not there.
+	refused := func(bridge, has string) {
+		t.Helper()
+		_, err := Open(t.Context(), Config{Dir: t.TempDir(), Bridge: bridge})
+		if !errors.Is(err, errdefs.ErrFailedPrecondition) || !strings.Contains(err.Error(), has) || !strings.Contains(err.Error(), "--bridge") {
+			t.Errorf("using another engine's bridge: %v", err)
+		}
 	}
-	check(t, n.Close(t.Context()))
+	refused("abtest1", "belongs to the engine")
+	b.want("tcp", "198.51.100.2:9000", "other 198.51.100.1")
+	n := openNetwork(t, Config{Bridge: "abtest0"})
+	refused("abtest0", "another engine that runs")
+	crash(n)
+	openNetwork(t, Config{Bridge: "abtest0"})
+
+	// What a dead engine left is another's still.
+	crash(nets[1])
+	refused("abtest1", "belongs to the engine")
+	nets[1] = openNetwork(t, Config{Dir: nets[1].cfg.Dir, Bridge: "abtest1"})
+	check(t, nets[1].Recover(t.Context(), []Request{{ID: "same", Names: []string{"c"}}}))
 	b.want("tcp", "198.51.100.2:9000", "other 198.51.100.1")
 }
 

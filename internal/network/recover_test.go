@@ -19,6 +19,7 @@ func crash(n *Network) {
 	n.held.releaseAll()
 	_ = n.downLocked(false)
 	n.closed = true
+	n.unlock()
 }
 
 func TestRecover(t *testing.T) {
