@@ -52,12 +52,16 @@ func (e *engine) tryStart() error {
 	if err != nil {
 		return err
 	}
-	return e.do(e.abode("import", "--change", `CMD ["/bin/sh"]`, rootfs, testImage))
+	return e.load(testImage, rootfs)
 }
 
 // abode is a call of the CLI.
 func (e *engine) abode(args ...string) *exec.Cmd {
 	return e.command([]string{"ABODE_HOST=unix://" + e.host()}, filepath.Join(e.bin, "abode"), args...)
+}
+
+func (e *engine) load(image, tar string) error {
+	return e.do(e.abode("import", "--change", `CMD ["/bin/sh"]`, tar, image))
 }
 
 // A wall is a contestant: the engine with one of its isolations.

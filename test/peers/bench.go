@@ -24,6 +24,8 @@ type bench struct {
 	population  map[string][]string // names of the idle containers of each
 	born        int
 	registry    *registry
+	tools       map[string]bool // who has the image with fio and iperf3
+	iperf       *daemon
 	report      *report
 }
 
@@ -31,7 +33,7 @@ type bench struct {
 func measure(ctx context.Context, o options) error {
 	b := &bench{
 		place: &place{options: o, ctx: ctx, dir: o.inside}, scale: full,
-		absent: map[string]error{}, population: map[string][]string{},
+		absent: map[string]error{}, population: map[string][]string{}, tools: map[string]bool{},
 		report: &report{Quick: o.quick, Began: time.Now().Truncate(time.Second)},
 	}
 	if o.quick {
@@ -117,6 +119,7 @@ func (b *bench) close() {
 		c.close()
 	}
 	b.registry.daemon.stop()
+	b.iperf.stop()
 	b.progress("")
 }
 

@@ -54,7 +54,7 @@ type scale struct {
 
 var (
 	quick = scale{runs: 5, batches: 1, together: 16, inFlight: 16, machines: 4, idle: 10, idleVMs: 2, many: 20,
-		growth: []int{1, 5, 20}, growthVMs: []int{1, 3}, smallFiles: 6_000, ioSeconds: 2}
+		growth: []int{1, 5, 20}, growthVMs: []int{1, 3}, smallFiles: 6_000, ioSeconds: 1}
 	full = scale{runs: 20, batches: 3, together: 100, inFlight: 16, machines: 30, idle: 100, idleVMs: 20, many: 1_000,
 		growth: []int{1, 10, 100, 1_000}, growthVMs: []int{1, 10, 30, 60}, smallFiles: 60_000, ioSeconds: 10}
 )
@@ -66,5 +66,5 @@ func once(scale) int       { return 1 }
 // cases are all of them, in the order in which they run: what is measured with
 // an otherwise quiet machine comes first.
 var cases = []testCase{
-	atRest, startNetwork, startNone, startVM, execCase, parallel, pullDebian, pullSmall, memory, growth, ps, memoryVM, growthVM,
+	atRest, startNetwork, startNone, startVM, execCase, parallel, pullDebian, pullSmall, memory, growth, ps, memoryVM, growthVM, diskInside, netInside,
 }

@@ -18,6 +18,8 @@ type contestant interface {
 	// close ends its daemon in order; the sandbox ends what is left.
 	close()
 
+	// load makes an image of a root file system.
+	load(image, tar string) error
 	// run is a call that runs a program of an image in a new container, and
 	// ends with it.
 	run(image string, network bool, argv ...string) (*exec.Cmd, error)
@@ -50,6 +52,7 @@ func (a absence) Error() string { return string(a) }
 type bare struct{}
 
 func (bare) close()                                    {}
+func (bare) load(string, string) error                 { return nil }
 func (bare) idle(string) error                         { return absence("it keeps nothing running") }
 func (bare) exec(string, ...string) (*exec.Cmd, error) { return nil, absence("it has no exec") }
 func (bare) remove([]string) error                     { return nil }

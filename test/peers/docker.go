@@ -42,7 +42,7 @@ func (d *docker) ready() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := d.do(d.docker("import", "--change", `CMD ["/bin/sh"]`, rootfs, testImage)); err != nil {
+	if err := d.load(testImage, rootfs); err != nil {
 		return "", err
 	}
 	version, err := d.output(d.docker("version", "--format", "{{.Server.Version}}"))
@@ -63,6 +63,10 @@ func (d *docker) docker(args ...string) *exec.Cmd {
 		program = "docker"
 	}
 	return d.command([]string{"DOCKER_HOST=unix://" + d.socket(), "DOCKER_CONFIG=" + d.path("docker", "client")}, program, args...)
+}
+
+func (d *docker) load(image, tar string) error {
+	return d.do(d.docker("import", "--change", `CMD ["/bin/sh"]`, tar, image))
 }
 
 func (d *docker) run(image string, network bool, argv ...string) (*exec.Cmd, error) {

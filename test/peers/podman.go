@@ -28,7 +28,7 @@ func (d *podman) ready() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := d.do(d.podman("import", "--change", `CMD ["/bin/sh"]`, rootfs, testImage)); err != nil {
+	if err := d.load(testImage, rootfs); err != nil {
 		return "", err
 	}
 	// Its own choice, crun, refuses machines with cgroups of both versions.
@@ -58,6 +58,10 @@ func (d *podman) podman(args ...string) *exec.Cmd {
 		"--root", d.path("podman", "root"), "--runroot", d.path("podman", "run"), "--tmpdir", d.path("podman", "tmp"),
 		"--network-config-dir", d.path("podman", "networks"), "--storage-driver", "overlay",
 		"--cgroup-manager", "cgroupfs", "--events-backend", "none", "--log-level", "error", "--runtime", d.runtime}, args...)...)
+}
+
+func (d *podman) load(image, tar string) error {
+	return d.do(d.podman("import", "--change", `CMD ["/bin/sh"]`, tar, image))
 }
 
 // start are a container's first arguments. Its output goes to a file, as with

@@ -26,6 +26,7 @@ type qemu struct {
 	machine []string
 	params  string
 	kernel  string
+	disk    string // of the image with tools
 
 	mu    sync.Mutex
 	idles map[string]*exec.Cmd
@@ -65,7 +66,7 @@ func (q *qemu) ready() (string, error) {
 		return "", err
 	}
 	for name, init := range map[string]string{"end": "exec /busybox reboot -f", "stay": "echo " + coldReady + "; exec /busybox sleep 1000000"} {
-		if err := q.initramfs(name, init); err != nil {
+		if err := q.initramfs(name, init, nil); err != nil {
 			return "", err
 		}
 	}
@@ -85,8 +86,8 @@ func (q *qemu) findKernel() (string, error) {
 	return found[0], nil
 }
 
-// initramfs packs busybox and a script as init.
-func (q *qemu) initramfs(name, init string) error {
+// initramfs packs busybox, a script as init, and modules.
+func (q *qemu) initramfs(name, init string, modules []string) error {
 	dir := q.path("initramfs-" + name)
 	rootfs, err := q.rootfs()
 	if err != nil {
@@ -95,7 +96,7 @@ func (q *qemu) initramfs(name, init string) error {
 	if err := os.MkdirAll(filepath.Join(dir, "dev"), 0o755); err != nil {
 		return err
 	}
-	if err := unix.Mknod(filepath.Join(dir, "dev/console"), unix.S_IFCHR|0o600, int(unix.Mkdev(5, 1))); err != nil {
+	if err := unix.Mknod(filepath.Join(dir, "dev/console"), unix.S_IFCHR|0o600, int(unix.Mkdev(5, 1))); err != nil && !errors.Is(err, unix.EEXIST) {
 		return err
 	}
 	busybox, err := os.ReadFile(filepath.Join(rootfs, "bin/busybox"))
@@ -107,20 +108,32 @@ func (q *qemu) initramfs(name, init string) error {
 		os.WriteFile(filepath.Join(dir, "init"), []byte("#!/busybox sh\n"+init+"\n"), 0o755)); err != nil {
 		return err
 	}
+	for _, m := range modules {
+		b, err := os.ReadFile(m)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, filepath.Base(m)), b, 0o644)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	pack := q.command(nil, "sh", "-c", `cd "$1" && find . | "$2/bin/busybox" cpio -o -H newc >"$1.cpio"`, "sh", dir, rootfs)
 	return q.do(pack)
 }
 
-func (q *qemu) hypervisor(name, initramfs string) *exec.Cmd {
+func (q *qemu) hypervisor(name, initramfs string, devices ...string) *exec.Cmd {
 	args := append([]string{"-name", coldName + name, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-machine", "microvm,acpi=on", "-serial", "stdio",
 		"-kernel", q.kernel, "-initrd", q.path("initramfs-" + initramfs + ".cpio"), "-append", q.params}, q.machine...)
-	return q.command(nil, "qemu-system-x86_64", args...)
+	return q.command(nil, "qemu-system-x86_64", append(args, devices...)...)
 }
 
-// run boots and ends; what it runs is nothing, which is kinder than the others'
-// program.
-func (q *qemu) run(string, bool, ...string) (*exec.Cmd, error) {
+// run boots and ends; what it runs of the test image is nothing, which is
+// kinder than the others' program.
+func (q *qemu) run(image string, network bool, argv ...string) (*exec.Cmd, error) {
+	if image != testImage {
+		return q.runOnDisk(network, argv)
+	}
 	return q.hypervisor("run", "end"), nil
 }
 

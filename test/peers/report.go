@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -49,9 +51,18 @@ func (r *report) conclude() {
 			}
 		}
 	}
+	var left []string
 	for _, c := range cases {
 		if !r.has(c.name) {
-			r.Missing = append(r.Missing, missing{c.name + ": " + c.about, "left out by --only"})
+			left = append(left, c.name)
+		}
+	}
+	if left != nil {
+		r.Missing = append(r.Missing, missing{strings.Join(left, ", "), "left out by --only"})
+	}
+	for _, name := range everybody {
+		if !slices.ContainsFunc(r.Contestants, func(p party) bool { return p.Name == name }) {
+			r.Missing = append(r.Missing, missing{"everything with " + titles[name], "left out by --contestants"})
 		}
 	}
 	if r.Accelerator != "kvm" {
