@@ -246,7 +246,7 @@ func (e *Engine) Abode(t testing.TB, args ...string) string {
 
 // Prepare gives the engine a guest kernel and the image busybox.
 func (e *Engine) Prepare() error {
-	deb, err := Asset("kernel/linux-image-*.deb")
+	deb, err := Asset("kernel/linux-image-*")
 	if err != nil {
 		return err
 	}
