@@ -52,7 +52,7 @@ func (r *Runtime) mountRootfs(dir string, spec agent.Rootfs, userns int, rootUID
 			return nil, fmt.Errorf("cannot make a mount point: %w", err)
 		}
 		cu.Add(func() { os.Remove(fs.upper) })
-		fd, err := fsMount("ext4", 0, "source="+spec.Upper.Device)
+		fd, err := fsMount("ext4", 0, "source="+spec.Upper.Device, "discard")
 		if err != nil {
 			return nil, fmt.Errorf("cannot mount the writable disk: %w", err)
 		}
