@@ -98,7 +98,7 @@ func TestPause(t *testing.T) {
 
 func TestStatsAndTop(t *testing.T) {
 	h := startAgent(t)
-	req := h.container("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; echo up; sleep 1000")
+	req := h.container("sleep 1000 & i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; echo up; wait")
 	req.Spec.Linux.Resources = &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: ptr[int64](64 << 20)}, Pids: &specs.LinuxPids{Limit: ptr[int64](40)}}
 	h.running(req)
 	var s agent.StatsResponse
