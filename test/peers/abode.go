@@ -30,7 +30,7 @@ func (e *engine) tryStart() error {
 		return err
 	}
 	cmd := e.command(nil, filepath.Join(e.bin, "aboded"), "--root", e.path("abode", "root"), "--run", e.path("abode", "run"),
-		"--bridge", "abodebench0", "--host", "unix://"+e.host())
+		"--bridge", bridgeName(e.dir), "--host", "unix://"+e.host())
 	var err error
 	if e.daemon, err = e.startDaemon(cmd, e.path("aboded.log"), func() error {
 		conn, err := net.Dial("unix", e.host())

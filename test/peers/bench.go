@@ -49,6 +49,10 @@ func measure(ctx context.Context, o options) error {
 	b.registry = &registry{place: b.place}
 	defer b.close()
 	b.makeReady()
+	b.say("%-14s %4.0f s", "making ready", time.Since(b.report.Began).Seconds())
+	if len(b.absent) == len(b.contestants) && ctx.Err() == nil {
+		return errors.New("no contestant could be made ready")
+	}
 	for _, c := range cases {
 		if ctx.Err() == nil && o.only.MatchString(c.name) {
 			b.runCase(c)

@@ -40,6 +40,7 @@ type target struct {
 type scale struct {
 	runs       int // of what takes a moment
 	batches    int // of what takes a while
+	insides    int // of what runs long inside, on a disk that is seldom steady
 	together   int // containers started at once
 	inFlight   int
 	machines   int // VMs started at once
@@ -53,10 +54,10 @@ type scale struct {
 }
 
 var (
-	quick = scale{runs: 5, batches: 1, together: 16, inFlight: 16, machines: 4, idle: 10, idleVMs: 2, many: 20,
-		growth: []int{1, 5, 20}, growthVMs: []int{1, 3}, smallFiles: 6_000, ioSeconds: 1}
-	full = scale{runs: 20, batches: 3, together: 100, inFlight: 16, machines: 30, idle: 100, idleVMs: 20, many: 1_000,
-		growth: []int{1, 10, 100, 1_000}, growthVMs: []int{1, 10, 30, 60}, smallFiles: 60_000, ioSeconds: 10}
+	quick = scale{runs: 5, batches: 1, insides: 1, together: 16, inFlight: 16, machines: 4, idle: 10, idleVMs: 2, many: 16,
+		growth: []int{1, 4, 16}, growthVMs: []int{1, 3}, smallFiles: 6_000, ioSeconds: 1}
+	full = scale{runs: 20, batches: 3, insides: 5, together: 100, inFlight: 16, machines: 30, idle: 100, idleVMs: 20, many: 1_000,
+		growth: []int{1, 10, 100, 1_000}, growthVMs: []int{1, 10, 30, 60}, smallFiles: 60_000, ioSeconds: 5}
 )
 
 func manyRuns(s scale) int { return s.runs }

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -33,7 +34,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&only, "only", "", "run the cases whose name this regular expression matches")
 	f.StringVar(&contestants, "contestants", "", "comma-separated: "+strings.Join(everybody, ","))
 	f.StringVar(&o.bin, "bin", "bin", "folder with abode, aboded, abode-agent and abode-bench-floor")
-	f.StringVar(&o.cache, "cache", os.Getenv("ABODE_CACHE"), "folder with what hack/assets made")
+	f.StringVar(&o.cache, "cache", cmp.Or(os.Getenv("ABODE_CACHE"), ".cache"), "folder with what hack/assets made")
 	f.StringVar(&o.results, "results", "bench/results", "folder for the reports")
 	f.BoolVar(&o.list, "list", false, "list the cases and leave")
 	f.StringVar(&o.inside, "inside", "", "for its own use")

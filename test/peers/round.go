@@ -11,6 +11,7 @@ import (
 // runCase measures a case: round by round, and in each round one contestant
 // after the other, so that whatever disturbs the machine disturbs them all.
 func (b *bench) runCase(c testCase) {
+	begin := time.Now()
 	if !c.keep {
 		for _, other := range b.contestants {
 			b.depopulate(other)
@@ -37,6 +38,7 @@ func (b *bench) runCase(c testCase) {
 	for _, t := range tables {
 		t.conclude(b.report.Accelerator)
 	}
+	b.say("%-14s %4.0f s", c.name, time.Since(begin).Seconds())
 }
 
 // in lists a case's contestants, of those that could be made ready.

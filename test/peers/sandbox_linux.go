@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,22 +30,34 @@ const (
 	envDir  = "ABODE_BENCH_DIR"
 )
 
-// cgroupName names this run's cgroups in each hierarchy.
+// dirPrefix begins the names of runs' folders.
+const dirPrefix = "abode-bench-"
+
+// cgroupName names the cgroups of a run's peers in each hierarchy, and
+// bridgeName its engine's, which are called as the bridge.
 func cgroupName(dir string) string { return filepath.Base(dir) }
+
+func bridgeName(dir string) string {
+	id := strings.TrimPrefix(filepath.Base(dir), dirPrefix)
+	return "abb" + id[max(0, len(id)-8):]
+}
 
 // outside runs the benchmark in a sandbox and cleans up behind it.
 func outside(args []string) error {
 	if os.Getuid() != 0 {
 		return errors.New("the benchmark needs root: sudo make bench")
 	}
-	dir, err := os.MkdirTemp("", "abode-bench-")
+	sweep()
+	dir, err := os.MkdirTemp("", dirPrefix)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		removeCgroups(cgroupName(dir))
-		os.RemoveAll(dir)
-	}()
+	defer clean(dir)
+	lock, err := lockDir(dir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	// Hypervisors run as users of their own and reach their files through here.
 	if err := os.Chmod(dir, 0o711); err != nil {
 		return err
@@ -155,35 +166,4 @@ func inside(o options) error {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
 	return measure(ctx, o)
-}
-
-// removeCgroups removes those of this name in each hierarchy. All their
-// processes have ended with the sandbox.
-func removeCgroups(name string) {
-	v1, _ := filepath.Glob("/sys/fs/cgroup/*/" + name)
-	for _, top := range append(v1, "/sys/fs/cgroup/"+name) {
-		for range 20 {
-			if removeTree(top); !exists(top) {
-				break
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
-	}
-}
-
-// removeTree removes a folder's folders, innermost first: the files of a
-// cgroup go with it.
-func removeTree(dir string) {
-	entries, _ := os.ReadDir(dir)
-	for _, e := range entries {
-		if e.IsDir() {
-			removeTree(filepath.Join(dir, e.Name()))
-		}
-	}
-	os.Remove(dir)
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }

@@ -113,7 +113,7 @@ func (t *table) compare(r *row, accelerator string) {
 
 // noise is how much worse than linear a step may look before it is called so:
 // a level is measured once, and the first has one container.
-const noise = 1.1
+const noise = 1.25
 
 // grew finds the worst step of the contestant with the target: a cost may grow
 // as the number does, so a rate stays the same.
