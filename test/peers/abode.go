@@ -70,9 +70,8 @@ type wall struct {
 	isolation string
 }
 
-func (w *wall) name() string  { return w.isolation }
-func (w *wall) title() string { return titles[w.isolation] }
-func (w *wall) close()        { w.engine.daemon.stop() }
+func (w *wall) name() string { return w.isolation }
+func (w *wall) close()       { w.engine.daemon.stop() }
 
 func (w *wall) ready() (string, error) {
 	if err := w.start(); err != nil {

@@ -72,15 +72,15 @@ func measure(ctx context.Context, o options) error {
 func (b *bench) makeReady() {
 	b.report.Machine = describeMachine()
 	for _, c := range b.contestants {
-		b.progress("making ready: %s", c.title())
+		b.progress("making ready: %s", titles[c.name()])
 		version, err := c.ready()
 		if err == nil {
 			err = b.warmUp(c)
 		}
-		who := party{Name: c.name(), Title: c.title(), Version: version}
+		who := party{Name: c.name(), Title: titles[c.name()], Version: version}
 		if err != nil {
 			b.absent[c.name()], who.Absent = err, reason(err)
-			b.say("%s does not take part: %s", c.title(), reason(err))
+			b.say("%s does not take part: %s", titles[c.name()], reason(err))
 		}
 		b.report.Contestants = append(b.report.Contestants, who)
 		if c.name() == "vm" {
@@ -148,7 +148,7 @@ func (b *bench) populate(c contestant, n int) (time.Duration, error) {
 		defer mu.Unlock()
 		b.population[c.name()] = append(b.population[c.name()], name)
 		if done++; done%10 == 0 {
-			b.progress("%s: %d of %d are up", c.title(), have+done, n)
+			b.progress("%s: %d of %d are up", titles[c.name()], have+done, n)
 		}
 		return nil
 	})
@@ -161,7 +161,7 @@ func (b *bench) depopulate(c contestant) {
 	delete(b.population, c.name())
 	parts := slices.Collect(slices.Chunk(names, 20))
 	if err := b.eachAtOnce(len(parts), 8, func(i int) error { return c.remove(parts[i]) }); err != nil {
-		b.say("%s: %s", c.title(), reason(err))
+		b.say("%s: %s", titles[c.name()], reason(err))
 	}
 }
 

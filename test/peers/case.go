@@ -29,10 +29,11 @@ type metric struct {
 }
 
 // A target is what a contestant is to reach: at most factor times the peer's
-// figure in the same run, or at least, where more is better.
+// figure in the same run, or at least, where more is better; or at most limit.
 type target struct {
 	who, peer   string
 	factor      float64
+	limit       float64
 	accelerator string // "": with any
 }
 

@@ -11,10 +11,8 @@ var memory = testCase{
 	who: []string{"container", "docker", "podman", "runc"}, runs: once,
 	levels: func(s scale) []int { return []int{s.idle} },
 	metrics: []metric{
-		// The limit is absolute (0.3 MB against a shim's 2.9): a ratio
-		// to docker in the same run says the same on another machine.
 		{name: "pss", title: "helpers per idle container, PSS", unit: "MiB", peer: "docker",
-			targets: []target{{who: "container", peer: "docker", factor: 0.3 / 2.9}}},
+			targets: []target{{who: "container", peer: "docker", limit: 0.3e6 / mebi}}},
 		{name: "host", title: "all memory of the host per idle container", unit: "MiB", peer: "docker"},
 	},
 	sample: memoryPer,

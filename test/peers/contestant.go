@@ -11,8 +11,6 @@ import (
 // with an absence, which becomes the report's "not measured".
 type contestant interface {
 	name() string
-	// title is the name for people.
-	title() string
 	// ready starts what it needs and gives it the image, and says its version.
 	ready() (version string, err error)
 	// close ends its daemon in order; the sandbox ends what is left.

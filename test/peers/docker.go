@@ -14,9 +14,8 @@ type docker struct {
 	daemon *daemon
 }
 
-func (d *docker) name() string  { return "docker" }
-func (d *docker) title() string { return titles["docker"] }
-func (d *docker) close()        { d.daemon.stop() }
+func (d *docker) name() string { return "docker" }
+func (d *docker) close()       { d.daemon.stop() }
 
 func (d *docker) ready() (string, error) {
 	dockerd, err := exec.LookPath("dockerd")

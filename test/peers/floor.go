@@ -12,8 +12,7 @@ type floor struct {
 	root string
 }
 
-func (f *floor) name() string  { return "floor" }
-func (f *floor) title() string { return titles["floor"] }
+func (f *floor) name() string { return "floor" }
 
 func (f *floor) program() string { return filepath.Join(f.bin, "abode-bench-floor") }
 

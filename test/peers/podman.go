@@ -13,8 +13,7 @@ type podman struct {
 	runtime string
 }
 
-func (d *podman) name() string  { return "podman" }
-func (d *podman) title() string { return titles["podman"] }
+func (d *podman) name() string { return "podman" }
 
 func (d *podman) ready() (string, error) {
 	if _, err := exec.LookPath("podman"); err != nil {

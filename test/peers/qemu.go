@@ -39,8 +39,7 @@ func ofCold(p process) bool {
 	return slices.ContainsFunc(p.args, func(a string) bool { return strings.HasPrefix(a, coldName) })
 }
 
-func (q *qemu) name() string  { return "qemu" }
-func (q *qemu) title() string { return titles["qemu"] }
+func (q *qemu) name() string { return "qemu" }
 
 func (q *qemu) ready() (string, error) {
 	q.idles = map[string]*exec.Cmd{}

@@ -61,7 +61,7 @@ func (b *bench) runLevel(c testCase, level int, tables []*table, out map[string]
 				row.Broken = reason(err)
 			}
 		}
-		b.say("%s: %s: %s", c.name, who.title(), reason(err))
+		b.say("%s: %s: %s", c.name, titles[who.name()], reason(err))
 	}
 	contestants := b.in(c)
 	for _, who := range contestants {
@@ -73,7 +73,7 @@ func (b *bench) runLevel(c testCase, level int, tables []*table, out map[string]
 			err = absence("it failed at a smaller number")
 		}
 		if err == nil && c.prepare != nil {
-			b.progress("%s: preparing %s", c.name, who.title())
+			b.progress("%s: preparing %s", c.name, titles[who.name()])
 			err = c.prepare(b, who, level)
 		}
 		if err != nil {
@@ -86,7 +86,7 @@ func (b *bench) runLevel(c testCase, level int, tables []*table, out map[string]
 			if out[who.name()] || b.ctx.Err() != nil {
 				continue
 			}
-			b.progress("%s%s: round %d of %d: %s", c.name, ofLevel(level), round+1, runs, who.title())
+			b.progress("%s%s: round %d of %d: %s", c.name, ofLevel(level), round+1, runs, titles[who.name()])
 			figures, err := c.sample(b, who, level)
 			if err != nil {
 				fail(who, err)

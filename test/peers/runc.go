@@ -18,8 +18,7 @@ type runc struct {
 	bundles atomic.Int64
 }
 
-func (r *runc) name() string  { return "runc" }
-func (r *runc) title() string { return titles["runc"] }
+func (r *runc) name() string { return "runc" }
 
 func (r *runc) ready() (string, error) {
 	if _, err := exec.LookPath("runc"); err != nil {
@@ -125,5 +124,3 @@ func (r *runc) remove(names []string) error {
 	}
 	return nil
 }
-
-func (r *runc) list() (*exec.Cmd, error) { return r.runc("list"), nil }

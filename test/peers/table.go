@@ -81,34 +81,48 @@ func (t *table) compare(r *row, accelerator string) {
 	peer := t.metric.peer
 	var goal *target
 	for _, g := range t.metric.targets {
-		if g.who == r.Contestant && g.factor > 0 && (g.accelerator == "" || g.accelerator == accelerator) {
+		if g.who == r.Contestant && (g.factor > 0 || g.limit > 0) && (g.accelerator == "" || g.accelerator == accelerator) {
 			goal, peer = &g, g.peer
 		}
 	}
 	if goal != nil {
-		sign := "≤"
-		if t.metric.more {
-			sign = "≥"
-		}
-		r.Target = fmt.Sprintf("%s %.3g × %s", sign, goal.factor, peer)
+		r.Target = t.goal(goal)
 	}
 	if peer == r.Contestant || len(r.Samples) == 0 {
 		return
 	}
-	other := t.row(peer, r.Level)
-	if other == nil || len(other.Samples) == 0 || other.Median <= 0 {
-		if goal != nil {
-			r.Verdict = "not measured: no figure of " + peer
-		}
-		return
+	if other := t.row(peer, r.Level); other != nil && len(other.Samples) > 0 && other.Median > 0 {
+		r.Peer, r.Ratio = peer, r.Median/other.Median
 	}
-	r.Peer, r.Ratio = peer, r.Median/other.Median
-	if goal != nil {
-		r.Verdict = miss
-		if r.Ratio <= goal.factor && !t.metric.more || r.Ratio >= goal.factor && t.metric.more {
-			r.Verdict = pass
-		}
+	switch {
+	case goal == nil:
+	case goal.limit > 0:
+		r.Verdict = verdict(r.Median <= goal.limit)
+	case r.Peer == "":
+		r.Verdict = "not measured: no figure of " + peer
+	case t.metric.more:
+		r.Verdict = verdict(r.Ratio >= goal.factor)
+	default:
+		r.Verdict = verdict(r.Ratio <= goal.factor)
 	}
+}
+
+// goal is a target in words.
+func (t *table) goal(g *target) string {
+	switch {
+	case g.limit > 0:
+		return fmt.Sprintf("≤ %s %s", figure(g.limit), t.Unit)
+	case t.metric.more:
+		return fmt.Sprintf("≥ %.3g × %s", g.factor, g.peer)
+	}
+	return fmt.Sprintf("≤ %.3g × %s", g.factor, g.peer)
+}
+
+func verdict(reached bool) string {
+	if reached {
+		return pass
+	}
+	return miss
 }
 
 // noise is how much worse than linear a step may look before it is called so:
@@ -136,9 +150,6 @@ func (t *table) grew() {
 		before = r
 	}
 	if t.Growth > 0 {
-		t.Verdict = pass
-		if t.Growth > noise {
-			t.Verdict = miss
-		}
+		t.Verdict = verdict(t.Growth <= noise)
 	}
 }
