@@ -200,7 +200,7 @@ func (h *hostAgent) container(script string) *agent.CreateRequest {
 	}
 	maps := []specs.LinuxIDMapping{{ContainerID: 0, HostID: testOwner, Size: 65536}}
 	req := &agent.CreateRequest{
-		ID: id, Hostname: "box", CgroupParent: h.parent,
+		ID: id, Hostname: "box",
 		Rootfs: agent.Rootfs{Layers: []agent.Layer{{Path: layer(h.t)}}, Upper: agent.Upper{Dir: upper}},
 		Spec: &specs.Spec{
 			Process: &specs.Process{

@@ -68,7 +68,7 @@ func host(args []string) error {
 	if err := runtime.CleanCgroups(context.Background(), *parent); err != nil {
 		log.Warn("not everything of an earlier agent could be removed", "error", err)
 	}
-	r, err := runtime.New(runtime.Config{Dir: filepath.Join(*run, "agent"), Log: log, HostMounts: hostMounts})
+	r, err := runtime.New(runtime.Config{Dir: filepath.Join(*run, "agent"), CgroupParent: *parent, Ahead: 2, Log: log, HostMounts: hostMounts})
 	if err != nil {
 		return err
 	}

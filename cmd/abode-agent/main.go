@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -53,9 +54,16 @@ func runGuest() error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	return guest.Run(log, func(h guest.Hooks) (guest.Server, error) {
 		shares := shareguest.NewPort(guest.ShareChannel())
-		r, err := runtime.New(runtime.Config{Dir: "/run/abode", Log: log, Share: shares.Open})
+		r, err := runtime.New(runtime.Config{Dir: "/run/abode", CgroupParent: "abode", Log: log, Share: shares.Open})
 		if err != nil {
 			return nil, err
+		}
+		// A template has both ready: the one with the guest's interface, and
+		// the one for --network none.
+		for _, nic := range []string{"eth0", ""} {
+			if err := r.Prepare(context.Background(), nic); err != nil {
+				log.Warn("containers start slower", "error", err)
+			}
 		}
 		return server.New(server.Config{Log: log, Runtime: r, Guest: true, Wake: h.Wake, Shutdown: h.Shutdown}), nil
 	})

@@ -109,9 +109,6 @@ type CreateRequest struct {
 	// Log is the sink for output frames (see internal/logs): a file, appended
 	// to, or a virtio port. Empty means that output goes to attachers alone.
 	Log string `json:",omitempty"`
-	// CgroupParent is the path below each hierarchy's root in which the
-	// container's own cgroup, named by its ID, is made.
-	CgroupParent string
 }
 
 // Rootfs says what a root file system is made of, in the agent's own paths.

@@ -106,7 +106,6 @@ func (c *Container) create(ctx context.Context, k kernel.Kernel, rec *record, at
 	if err != nil {
 		return err
 	}
-	req.CgroupParent = c.e.cgroupParent()
 	req.Rootfs = k.Rootfs()
 	req.Rootfs.ReadOnly = rec.Host.ReadonlyRootfs
 	if rec.Host.LogConfig.Type != "none" {

@@ -30,7 +30,7 @@ func processConfigOf(p *specs.Process) processConfig {
 // initConfig prepares all that takes this kernel's own privileges: mounts that
 // map owners, device nodes, files. What lasts as long as the container goes
 // onto cu, what only travels onto sent.
-func (r *Runtime) initConfig(ctx context.Context, c *container, pid int, cu, sent *cleanup.Stack) (cfg *initConfig, fds []int, err error) {
+func (r *Runtime) initConfig(ctx context.Context, c *container, cu, sent *cleanup.Stack) (cfg *initConfig, fds []int, err error) {
 	req, linux := c.req, c.spec.Linux
 	give := func(fd int) int {
 		sent.Add(func() { unix.Close(fd) })

@@ -62,8 +62,6 @@ func checkCreate(req *agent.CreateRequest) error {
 		return errorf(agent.ClassInvalid, "%q is no container ID", req.ID)
 	case s == nil || s.Process == nil || s.Linux == nil:
 		return errorf(agent.ClassInvalid, "the specification lacks a process or its linux part")
-	case !filepath.IsLocal(req.CgroupParent):
-		return errorf(agent.ClassInvalid, "%q is no name of a cgroup", req.CgroupParent)
 	case len(s.Process.Args) == 0:
 		return errorf(agent.ClassInvalid, "there is no command to run")
 	}
@@ -131,11 +129,19 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 			r.log.Warn("a container's directory was left", "container", c.id, "error", err)
 		}
 	})
-	if c.cgroup, err = r.cgroups.create(filepath.Join(c.req.CgroupParent, c.id)); err != nil {
-		return err
+	nic := ""
+	if len(c.req.Links) == 1 {
+		nic = c.req.Links[0].Name
 	}
+	b := r.take(flags, joins, nic)
+	if b == nil {
+		if b, err = r.newBlank(c.id, flags, joins); err != nil {
+			return err
+		}
+	}
+	c.cgroup = b.cgroup
 	cu.Add(func() {
-		if err := c.cgroup.remove(context.WithoutCancel(ctx)); err != nil {
+		if err := b.drop(context.WithoutCancel(ctx)); err != nil {
 			r.log.Warn("a cgroup was left", "container", c.id, "error", err)
 		}
 	})
@@ -145,30 +151,16 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 	if err := c.cgroup.devices(c.deviceRules()); err != nil {
 		return err
 	}
-	c.joinFlags |= flags
-	pid, ctl, err := r.spawner.start(spawn{
-		stage: stageInit,
-		// The cgroup namespace is made later, inside the cgroup.
-		flags: uintptr(flags &^ unix.CLONE_NEWCGROUP), joins: joins,
-		setIDs: userNS || c.joinFlags&unix.CLONE_NEWUSER != 0,
-		place:  c.cgroup.join,
-		settle: func(pid int) error {
-			if c.spec.Process.OOMScoreAdj != nil {
-				r.oomScore(pid, *c.spec.Process.OOMScoreAdj)
-			}
-			if !userNS {
-				return nil
-			}
-			return writeMaps(pid, linux)
-		},
-	})
-	if err != nil {
-		return err
+	if c.spec.Process.OOMScoreAdj != nil {
+		r.oomScore(b.pid, *c.spec.Process.OOMScoreAdj)
 	}
-	killed := func() { unix.Kill(pid, unix.SIGKILL); reap(pid) }
-	cu.Add(func() { ctl.Close(); killed() })
-	owned.add(pid)
-	cu.Add(func() { owned.remove(pid) })
+	if userNS {
+		if err := writeMaps(b.pid, linux); err != nil {
+			return err
+		}
+	}
+	c.joinFlags |= flags
+	pid, ctl := b.pid, b.ctl
 	stop := context.AfterFunc(ctx, func() { ctl.Close() })
 	defer stop()
 
@@ -199,7 +191,7 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 			io.abandon()
 		}
 	})
-	reply, fds, err := r.configure(ctx, c, pid, ctl, io, &cu)
+	reply, fds, err := r.configure(ctx, c, b, io, &cu)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = ctx.Err()
@@ -230,29 +222,26 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 
 // configure prepares what the init stage needs, sends it and waits until the
 // stage is ready.
-func (r *Runtime) configure(ctx context.Context, c *container, pid int, ctl *control, io *stdio, cu *cleanup.Stack) (reply stageReply, fds []int, err error) {
+func (r *Runtime) configure(ctx context.Context, c *container, b *blank, io *stdio, cu *cleanup.Stack) (reply stageReply, fds []int, err error) {
 	var sent cleanup.Stack // descriptors that the stage gets
 	defer sent.Clean()
 	defer c.closeShares()
-	cfg, give, err := r.initConfig(ctx, c, pid, cu, &sent)
+	cfg, give, err := r.initConfig(ctx, c, cu, &sent)
 	if err != nil {
 		return reply, nil, err
 	}
 	cfg.Stdio = io.handOver(&give)
-	if cfg.NewNet && len(c.req.Links) > 0 {
-		ns, err := os.Open(procPath(pid, "ns/net"))
-		if err != nil {
-			return reply, nil, fmt.Errorf("cannot open the network namespace: %w", err)
-		}
-		defer ns.Close()
-		if err := moveLinks(c.req.Links, int(ns.Fd())); err != nil {
-			return reply, nil, err
+	if cfg.NewNet && b.nic == "" {
+		for _, l := range c.req.Links {
+			if err := moveLink(l.Name, b.pid); err != nil {
+				return reply, nil, err
+			}
 		}
 	}
-	if err := ctl.send(cfg, give...); err != nil {
+	if err := b.ctl.send(cfg, give...); err != nil {
 		return reply, nil, err
 	}
-	if fds, err = r.receiveReady(c, ctl, &reply); err != nil {
+	if fds, err = r.receiveReady(c, b.ctl, &reply); err != nil {
 		if errors.Is(err, os.ErrClosed) || strings.Contains(err.Error(), "EOF") {
 			err = errors.New("the container's first process ended before it was ready")
 			if c.cgroup.oomKilled() {

@@ -27,22 +27,26 @@ const (
 	stepIDs    = 4
 	stepFDs    = 5
 	stepExecve = 6
+	stepCaps   = 7
 )
 
 // child is all that a forked child reads. The child has a copy of it.
 type child struct {
-	sync    uintptr // socket: one byte from the parent at each pause; pid or failure to it
-	joins   [maxJoins]struct{ fd, flags uintptr }
-	njoins  int
-	again   bool    // join, then clone once more, so that a joined PID namespace counts
-	flags   uintptr // of the (second) clone: namespaces to make
-	setIDs  bool    // become 0:0 of the user namespace
-	fds     [maxFDs]uintptr
-	nfds    int
-	program uintptr // sealed memfd
-	argv    *uintptr
-	envp    *uintptr
-	empty   *byte // ""
+	sync     uintptr // socket: one byte from the parent at each pause; pid or failure to it
+	joins    [maxJoins]struct{ fd, flags uintptr }
+	njoins   int
+	again    bool    // join, then clone once more, so that a joined PID namespace counts
+	flags    uintptr // of the (second) clone: namespaces to make
+	setIDs   bool    // become 0:0 of the user namespace
+	keepCaps bool    // make all capabilities ambient (capabilities(7))
+	caps     [2]unix.CapUserData
+	head     unix.CapUserHeader
+	fds      [maxFDs]uintptr
+	nfds     int
+	program  uintptr // sealed memfd
+	argv     *uintptr
+	envp     *uintptr
+	empty    *byte // ""
 
 	word [2]int64 // what is written to sync
 	byte [1]byte
@@ -126,6 +130,23 @@ func fork(c *child) (pid int, errno syscall.Errno) {
 		_, _, e = syscall.RawSyscall(unix.SYS_SETRESUID, 0, 0, 0)
 		if e != 0 {
 			goto fail
+		}
+	}
+	if c.keepCaps {
+		step = stepCaps
+		c.head.Version = unix.LINUX_CAPABILITY_VERSION_3
+		_, _, e = syscall.RawSyscall(unix.SYS_CAPGET, uintptr(unsafe.Pointer(&c.head)), uintptr(unsafe.Pointer(&c.caps[0])), 0)
+		if e != 0 {
+			goto fail
+		}
+		c.caps[0].Inheritable, c.caps[1].Inheritable = c.caps[0].Permitted, c.caps[1].Permitted
+		_, _, e = syscall.RawSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&c.head)), uintptr(unsafe.Pointer(&c.caps[0])), 0)
+		if e != 0 {
+			goto fail
+		}
+		// Those that this kernel does not have it refuses.
+		for i = 0; i < 64; i++ {
+			syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, uintptr(i), 0, 0, 0)
 		}
 	}
 	// After the change of user, which clears it. The parent that dies before

@@ -16,6 +16,11 @@ func initMain(ctl *control) error {
 	if err != nil {
 		return fmt.Errorf("cannot read the container's configuration: %w", err)
 	}
+	if cfg.UserNS {
+		if err := becomeRoot(); err != nil {
+			return err
+		}
+	}
 	unix.Umask(0)
 	if _, err := unix.Setsid(); err != nil && err != unix.EPERM {
 		return fmt.Errorf("cannot begin a session: %w", err)
@@ -68,6 +73,21 @@ func initMain(ctl *control) error {
 	closeAll(sent)
 	waitStart(ctl)
 	return p.exec()
+}
+
+// becomeRoot makes the capabilities in the user namespace, whose users are
+// mapped by now, root's. Only this thread's, which executes the workload.
+func becomeRoot() error {
+	// SAFETY: see becomeUser.
+	for _, call := range []uintptr{unix.SYS_SETGROUPS, unix.SYS_SETRESGID, unix.SYS_SETRESUID} {
+		if _, _, e := unix.RawSyscall(call, 0, 0, 0); e != 0 {
+			return fmt.Errorf("cannot become root of the user namespace: %w", e)
+		}
+	}
+	if _, _, e := unix.RawSyscall6(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0, 0); e != 0 {
+		return fmt.Errorf("cannot drop ambient capabilities: %w", e)
+	}
+	return pdeathsig() // which the change of user has cleared
 }
 
 func setNames(host, domain string) error {

@@ -13,17 +13,14 @@ import (
 	"github.com/abode-run/abode/internal/agent"
 )
 
-// moveLinks gives interfaces of this kernel to the network namespace ns. Only
-// those that have a namespace of their own move; all must be there.
-func moveLinks(links []agent.Link, ns int) error {
-	for _, l := range links {
-		link, err := netlink.LinkByName(l.Name)
-		if err != nil {
-			return fmt.Errorf("cannot find the interface %s: %w", l.Name, err)
-		}
-		if err := netlink.LinkSetNsFd(link, ns); err != nil {
-			return fmt.Errorf("cannot move the interface %s into the container: %w", l.Name, err)
-		}
+// moveLink gives an interface of this kernel's own network namespace to pid's.
+func moveLink(name string, pid int) error {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("cannot find the interface %s: %w", name, err)
+	}
+	if err := netlink.LinkSetNsPid(link, pid); err != nil {
+		return fmt.Errorf("cannot move the interface %s into the container: %w", name, err)
 	}
 	return nil
 }

@@ -33,6 +33,11 @@ type Config struct {
 	// earlier runtime left in it is removed.
 	Dir string
 	Log *slog.Logger
+	// CgroupParent is the path below each hierarchy's root in which containers
+	// get their cgroups. It is no other runtime's.
+	CgroupParent string
+	// Ahead is how many containers' first processes are kept ready.
+	Ahead int
 	// HostMounts is the mount namespace in which the sources of bind mounts
 	// are looked up; nil: this process's own. Mounts that are made on a host
 	// later reach the agent's namespace only where the host's are shared.
@@ -49,6 +54,7 @@ type Runtime struct {
 	layers  *layers
 	spawner *spawner
 	cgroups *hierarchies
+	blanks  blanks
 
 	mu         sync.Mutex
 	containers map[string]*container
@@ -61,6 +67,9 @@ type Runtime struct {
 func New(cfg Config) (*Runtime, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if !filepath.IsLocal(cfg.CgroupParent) {
+		return nil, fmt.Errorf("%q is no name of a cgroup", cfg.CgroupParent)
 	}
 	// Forks of this process are visible to a container before they execute
 	// anything; nobody in there may look into them.
@@ -88,6 +97,7 @@ func New(cfg Config) (*Runtime, error) {
 	if os.Getpid() == 1 {
 		go r.reapOrphans()
 	}
+	go r.refill()
 	return r, nil
 }
 
@@ -154,6 +164,7 @@ func (r *Runtime) Close(ctx context.Context) error {
 	for i, id := range ids {
 		wg.Go(func() { errs[i] = r.Delete(ctx, id) })
 	}
+	errs = append(errs, r.dropBlanks(ctx))
 	wg.Wait()
 	return errors.Join(errs...)
 }

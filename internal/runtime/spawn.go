@@ -26,6 +26,9 @@ type spawn struct {
 	flags  uintptr // namespaces to make
 	joins  []join  // namespaces to enter before
 	setIDs bool    // become root of the user namespace
+	// keepCaps keeps the capabilities in a user namespace whose root is not
+	// mapped yet across execve.
+	keepCaps bool
 	// place is called once the child exists and before it executes or enters
 	// anything: it gets its cgroup there.
 	place func(pid int) error
@@ -88,7 +91,7 @@ func (s *spawner) start(sp spawn) (int, *control, error) {
 	envp, keepEnv := cstrings([]string{"GOMAXPROCS=1", "GOGC=off"})
 	var empty [1]byte
 	c := &child{
-		sync: uintptr(pair[1]), flags: sp.flags, again: len(sp.joins) > 0, setIDs: sp.setIDs,
+		sync: uintptr(pair[1]), flags: sp.flags, again: len(sp.joins) > 0, setIDs: sp.setIDs, keepCaps: sp.keepCaps,
 		program: s.program.Fd(), argv: argv, envp: envp, empty: &empty[0],
 	}
 	for i, j := range sp.joins {
@@ -203,7 +206,7 @@ func readWord(r io.Reader) (step, value int64, err error) {
 func stepError(step, errno int64) error {
 	what := map[int64]string{
 		stepSync: "start a process", stepJoin: "enter the namespaces", stepClone: "clone into the namespaces",
-		stepIDs: "become root of the user namespace", stepFDs: "hand over descriptors", stepExecve: "execute a stage of the agent",
+		stepIDs: "become root of the user namespace", stepCaps: "keep the capabilities", stepFDs: "hand over descriptors", stepExecve: "execute a stage of the agent",
 	}[step]
 	return fmt.Errorf("cannot %s: %w", what, syscall.Errno(errno))
 }

@@ -45,7 +45,7 @@ func image(t *testing.T) kernel.Layer {
 }
 
 // run places and starts a container that sleeps.
-func run(t *testing.T, p *Provider, pl kernel.Placement, parent string) (kernel.Kernel, int) {
+func run(t *testing.T, p *Provider, pl kernel.Placement) (kernel.Kernel, int) {
 	t.Helper()
 	if err := p.CreateWritable(t.Context(), pl.StateDir, pl.Owner); err != nil {
 		t.Fatal(err)
@@ -57,7 +57,7 @@ func run(t *testing.T, p *Provider, pl kernel.Placement, parent string) (kernel.
 	maps := []specs.LinuxIDMapping{{HostID: uint32(pl.Owner), Size: 65536}}
 	var created agent.ProcessResponse
 	err = k.Agent().Call(t.Context(), agent.MethodCreate, agent.CreateRequest{
-		ID: pl.ID, CgroupParent: parent, Rootfs: k.Rootfs(), Log: k.Log(),
+		ID: pl.ID, Rootfs: k.Rootfs(), Log: k.Log(),
 		Spec: &specs.Spec{
 			Process: &specs.Process{Args: []string{"/bin/sleep", "1000"}, Cwd: "/"},
 			Linux: &specs.Linux{UIDMappings: maps, GIDMappings: maps, Namespaces: []specs.LinuxNamespace{
@@ -101,7 +101,7 @@ func TestProvider(t *testing.T) {
 	}
 	first := open()
 	one := place("one")
-	k, pid := run(t, first, one, cfg.CgroupParent)
+	k, pid := run(t, first, one)
 
 	// From here on it stands for a daemon that was killed: it replaces no agent.
 	first.current.expected.Store(true)
@@ -126,7 +126,7 @@ func TestProvider(t *testing.T) {
 
 	// The agent's death ends what it had, and a successor cleans up.
 	two := place("two")
-	k2, pid := run(t, second, two, cfg.CgroupParent)
+	k2, pid := run(t, second, two)
 	var info agent.InfoResponse
 	if err := k2.Agent().Call(t.Context(), agent.MethodInfo, agent.Empty{}, &info); err != nil {
 		t.Fatal(err)

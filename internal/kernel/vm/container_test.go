@@ -48,7 +48,7 @@ mkfs.erofs low.erofs low; mkfs.erofs high.erofs high`
 func create(k kernel.Kernel, pl kernel.Placement, script string) *agent.CreateRequest {
 	maps := []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(pl.Owner), Size: 65536}}
 	return &agent.CreateRequest{
-		ID: pl.ID, Hostname: "box", CgroupParent: "abode", Rootfs: k.Rootfs(), Log: k.Log(),
+		ID: pl.ID, Hostname: "box", Rootfs: k.Rootfs(), Log: k.Log(),
 		Spec: &specs.Spec{
 			Process: &specs.Process{Args: []string{"/bin/sh", "-c", script}, Env: []string{"PATH=/bin"}, Cwd: "/",
 				Capabilities: &specs.LinuxCapabilities{Bounding: []string{"CAP_NET_RAW"}, Effective: []string{"CAP_NET_RAW"}, Permitted: []string{"CAP_NET_RAW"}}},

@@ -1,0 +1,187 @@
+package runtime
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/abode-run/abode/internal/agent"
+)
+
+// A blank is a container's first process before anybody knows which container
+// it becomes: in a cgroup and in namespaces of its own, it waits for its
+// configuration. Behind it is what costs most of a start and depends on nothing
+// that the caller chooses: the start of a Go program, and the kernel's grace
+// periods when a process changes its cgroup and an interface its namespace.
+type blank struct {
+	flags  int    // namespaces of its own
+	nic    string // the interface that waits in its network namespace
+	pid    int
+	ctl    *control
+	cgroup *cgroup
+}
+
+// commonFlags are the namespaces of a container for which nothing was asked.
+const commonFlags = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET |
+	unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
+
+// newBlank makes one, in new namespaces and in those of joins, and with a
+// cgroup called name.
+func (r *Runtime) newBlank(name string, flags int, joins []join) (*blank, error) {
+	b := &blank{flags: flags}
+	var err error
+	if b.cgroup, err = r.cgroups.create(filepath.Join(r.cfg.CgroupParent, name)); err != nil {
+		return nil, err
+	}
+	joined := 0
+	for _, j := range joins {
+		joined |= j.flags
+	}
+	b.pid, b.ctl, err = r.spawner.start(spawn{
+		stage: stageInit,
+		// The cgroup namespace is made later, inside the cgroup.
+		flags: uintptr(flags &^ unix.CLONE_NEWCGROUP), joins: joins,
+		// Its users are mapped later too, and it becomes one of them then.
+		keepCaps: (flags|joined)&unix.CLONE_NEWUSER != 0,
+		place:    b.cgroup.join,
+	})
+	if err != nil {
+		return nil, errors.Join(err, b.cgroup.remove(context.Background()))
+	}
+	owned.add(b.pid)
+	return b, nil
+}
+
+// drop ends a blank and leaves nothing of it. Its interface goes with it.
+func (b *blank) drop(ctx context.Context) error {
+	b.end()
+	return b.cgroup.remove(ctx)
+}
+
+// end ends the process alone.
+func (b *blank) end() {
+	b.ctl.Close()
+	unix.Kill(b.pid, unix.SIGKILL)
+	reap(b.pid)
+	owned.remove(b.pid)
+}
+
+func (b *blank) alive() bool {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PID, b.pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	return err == nil && info.Signo == 0
+}
+
+// blanks are those that were made ahead.
+type blanks struct {
+	mu      sync.Mutex
+	ready   []*blank
+	closed  bool
+	filling sync.Mutex
+}
+
+// refill makes as many blanks without an interface as Config.Ahead wants.
+func (r *Runtime) refill() {
+	if !r.blanks.filling.TryLock() {
+		return // the one at work sees what is missing now too
+	}
+	defer r.blanks.filling.Unlock()
+	for r.missing() {
+		if err := r.Prepare(context.Background(), ""); err != nil {
+			r.log.Warn("containers start slower", "error", err)
+			return
+		}
+	}
+}
+
+func (r *Runtime) missing() bool {
+	r.blanks.mu.Lock()
+	defer r.blanks.mu.Unlock()
+	have := 0
+	for _, b := range r.blanks.ready {
+		if b.nic == "" {
+			have++
+		}
+	}
+	return !r.blanks.closed && have < r.cfg.Ahead
+}
+
+// Prepare makes a container's first process ahead: a Create whose container
+// has all namespaces of its own, and nic or (if it is empty) no interface in
+// them, takes it. nic leaves this kernel's own network namespace at once, and
+// ends with the process.
+func (r *Runtime) Prepare(ctx context.Context, nic string) error {
+	id := make([]byte, 8)
+	rand.Read(id)
+	b, err := r.newBlank("blank-"+hex.EncodeToString(id), commonFlags, nil)
+	if err != nil {
+		return fmt.Errorf("cannot prepare a container: %w", err)
+	}
+	if nic != "" {
+		if err := moveLink(nic, b.pid); err != nil {
+			return errors.Join(err, b.drop(ctx))
+		}
+		b.nic = nic
+	}
+	r.blanks.mu.Lock()
+	closed := r.blanks.closed
+	if !closed {
+		r.blanks.ready = append(r.blanks.ready, b)
+	}
+	r.blanks.mu.Unlock()
+	if closed {
+		return errors.Join(errorf(agent.ClassConflict, "the agent is shutting down"), b.drop(ctx))
+	}
+	return nil
+}
+
+// take returns a blank that was prepared for such a container, or nil.
+func (r *Runtime) take(flags int, joins []join, nic string) *blank {
+	if flags != commonFlags || len(joins) > 0 {
+		return nil
+	}
+	r.blanks.mu.Lock()
+	defer r.blanks.mu.Unlock()
+	i := slices.IndexFunc(r.blanks.ready, func(b *blank) bool { return b.nic == nic })
+	if i < 0 { // its interface can still follow
+		i = slices.IndexFunc(r.blanks.ready, func(b *blank) bool { return b.nic == "" })
+	}
+	if i < 0 {
+		return nil
+	}
+	b := r.blanks.ready[i]
+	r.blanks.ready = slices.Delete(r.blanks.ready, i, i+1)
+	go r.refill()
+	if b.alive() {
+		return b
+	}
+	if err := b.drop(context.Background()); err != nil {
+		r.log.Warn("a prepared container ended by itself, and its cgroup was left", "error", err)
+	}
+	return nil
+}
+
+// dropBlanks ends all that nobody has taken. No more are made.
+func (r *Runtime) dropBlanks(ctx context.Context) error {
+	r.blanks.mu.Lock()
+	r.blanks.closed = true
+	r.blanks.mu.Unlock()
+	r.blanks.filling.Lock() // what is being made sees that it is not wanted
+	defer r.blanks.filling.Unlock()
+	r.blanks.mu.Lock()
+	ready := r.blanks.ready
+	r.blanks.ready = nil
+	r.blanks.mu.Unlock()
+	var errs []error
+	for _, b := range ready {
+		errs = append(errs, b.drop(ctx))
+	}
+	return errors.Join(errs...)
+}
