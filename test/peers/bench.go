@@ -85,6 +85,10 @@ func (b *bench) makeReady() {
 		b.report.Contestants = append(b.report.Contestants, who)
 		if c.name() == "vm" {
 			b.report.Accelerator = accelerator(version)
+			b.report.Machine.KVM = "not usable: see " + titles["vm"]
+			if b.report.Accelerator == "kvm" {
+				b.report.Machine.KVM = "usable"
+			}
 		}
 	}
 }

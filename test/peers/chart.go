@@ -129,9 +129,9 @@ func (t *table) lines(p *plot.Plot) (drawn bool, err error) {
 		p.Legend.Add(titles[who], line, dots)
 		drawn = true
 	}
-	// Whole powers of ten: a scale of powers cannot draw less.
+	// Whole powers of ten, so that there is a line above and below.
 	p.Y.Min, p.Y.Max = powerBelow(p.Y.Min), powerAbove(p.Y.Max)
-	p.X.Min, p.X.Max = powerBelow(p.X.Min), powerAbove(p.X.Max)
+	p.X.Max *= 1.5
 	return drawn, nil
 }
 
