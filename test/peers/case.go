@@ -52,13 +52,14 @@ type scale struct {
 	growthVMs  []int
 	smallFiles int
 	ioSeconds  int
+	ioSize     string // as fio writes it
 }
 
 var (
 	quick = scale{runs: 5, batches: 1, insides: 1, together: 16, inFlight: 16, machines: 4, idle: 10, idleVMs: 2, many: 16,
-		growth: []int{1, 4, 16}, growthVMs: []int{1, 3}, smallFiles: 6_000, ioSeconds: 1}
+		growth: []int{1, 4, 16}, growthVMs: []int{1, 3}, smallFiles: 6_000, ioSeconds: 1, ioSize: "64m"}
 	full = scale{runs: 20, batches: 3, insides: 5, together: 100, inFlight: 16, machines: 30, idle: 100, idleVMs: 20, many: 1_000,
-		growth: []int{1, 10, 100, 1_000}, growthVMs: []int{1, 10, 30, 60}, smallFiles: 60_000, ioSeconds: 5}
+		growth: []int{1, 10, 100, 1_000}, growthVMs: []int{1, 10, 30, 60}, smallFiles: 60_000, ioSeconds: 5, ioSize: "256m"}
 )
 
 func manyRuns(s scale) int { return s.runs }

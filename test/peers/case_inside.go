@@ -30,7 +30,7 @@ var diskInside = testCase{
 		if err := b.flush(); err != nil { // what the one before has left
 			return nil, err
 		}
-		err := b.ask(c, &said, "fio", "--output-format=json", "--directory=/var/tmp", "--size=256m",
+		err := b.ask(c, &said, "fio", "--output-format=json", "--directory=/var/tmp", "--size="+b.ioSize,
 			"--name=write", "--rw=write", "--bs=1m", "--ioengine=psync", "--end_fsync=1",
 			"--name=read", "--stonewall", "--rw=randread", "--bs=4k", "--direct=1", "--ioengine=libaio", "--iodepth=16",
 			"--time_based", "--runtime="+strconv.Itoa(b.ioSeconds))
