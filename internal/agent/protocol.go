@@ -19,6 +19,9 @@ const (
 	MethodWake     = "wake"     // guest only: what a clone of a template must be given before any workload
 	MethodShutdown = "shutdown" // ends every container, unmounts all; a guest then powers off
 
+	MethodPrepare = "prepare" // PrepareRequest: makes a container's first process ahead, with its interface in place
+	MethodForget  = "forget"  // PrepareRequest: ends those that were prepared with that interface; empty: with any
+
 	MethodCreate = "create" // CreateRequest → ProcessResponse: everything up to, not including, the workload's execve
 	MethodDelete = "delete" // IDRequest; kills what is left, unmounts, removes cgroups; idempotent
 	MethodList   = "list"   // Empty → ListResponse
@@ -69,6 +72,12 @@ type WakeRequest struct {
 	Entropy   []byte    // at least 32 bytes; credited and mixed before anything else runs
 	Time      time.Time // wall clock
 	MachineID string    // 32 hexadecimal digits
+}
+
+// PrepareRequest names the interface of the kernel's own network namespace that
+// a container to come will have as its only one (CreateRequest.Links).
+type PrepareRequest struct {
+	NIC string
 }
 
 // CreateRequest describes a container to its agent.

@@ -41,6 +41,7 @@ type Engine struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	watch  sync.WaitGroup
+	spares spares
 	unlock func()
 }
 
@@ -118,6 +119,7 @@ func (e *Engine) Close(ctx context.Context) error {
 		}
 		c.mu.Unlock()
 	}
+	errs = append(errs, e.dropSpares(ctx))
 	errs = append(errs, e.walls.close(ctx))
 	errs = append(errs, e.network.Close(ctx))
 	errs = append(errs, e.images.Close())

@@ -130,6 +130,15 @@ func (c *Container) giveBack(k kernel.Kernel) {
 	}
 	rec, st := c.snapshot()
 	took := newStopwatch()
+	detach := func() {
+		if st.Attachment != nil {
+			step("network", func(ctx context.Context) error { return c.e.network.Detach(ctx, c.id) })
+		}
+	}
+	var wg sync.WaitGroup
+	if !rec.tap() { // else the hypervisor has it open
+		wg.Go(detach)
+	}
 	if !closed(k.Done()) {
 		step("container at its agent", func(ctx context.Context) error {
 			err := k.Agent().Call(ctx, agent.MethodDelete, agent.IDRequest{ID: c.id}, nil)
@@ -140,21 +149,11 @@ func (c *Container) giveBack(k kernel.Kernel) {
 		})
 	}
 	took.lap("agent")
-	release := func() { step("kernel", k.Release) }
-	detach := func() {
-		if st.Attachment != nil {
-			step("network", func(ctx context.Context) error { return c.e.network.Detach(ctx, c.id) })
-		}
-	}
-	if rec.tap() { // the hypervisor has it open
-		release()
+	step("kernel", k.Release)
+	if rec.tap() {
 		detach()
-	} else {
-		var wg sync.WaitGroup
-		wg.Go(release)
-		detach()
-		wg.Wait()
 	}
+	wg.Wait()
 	took.lap("kernel and network")
 	c.e.log.Debug("a container has ended", append(took.attrs, "container", c.id)...)
 	os.RemoveAll(c.e.dirs.RunDir(runName(rec.Isolation), c.id))

@@ -42,6 +42,9 @@ func (e *Engine) recover(ctx context.Context) error {
 		}
 		live = append(live, req)
 	}
+	if err := e.walls.host.Forget(ctx, ""); err != nil {
+		e.log.Warn("what an earlier daemon has prepared is left", "error", err)
+	}
 	if err := e.network.Recover(ctx, live); err != nil {
 		return err
 	}

@@ -110,6 +110,9 @@ func (rec *record) environment() []string {
 	return mergeEnv(base, rec.Config.Env)
 }
 
+// allNamespaces is how many a container can have of its own.
+const allNamespaces = 7
+
 func (rec *record) namespaces() []specs.LinuxNamespace {
 	h := rec.Host
 	list := []specs.LinuxNamespace{{Type: specs.MountNamespace}, {Type: specs.UTSNamespace}}

@@ -149,6 +149,9 @@ func (c *Container) bringUp(ctx context.Context, rec *record) error {
 	took.lap("state")
 	c.e.log.Debug("a container runs", append(took.attrs, "container", c.id, "isolation", rec.Isolation)...)
 	c.e.watch.Go(func() { c.watchEnd(k) })
+	if att != nil && rec.Isolation == kernel.Container {
+		c.e.stockSpares()
+	}
 	return nil
 }
 
@@ -161,11 +164,21 @@ func (c *Container) attachNetwork(ctx context.Context, rec *record, cu *cleanup.
 	if err != nil {
 		return nil, err
 	}
+	s, ok := c.e.spare(rec)
+	req.Spare = s.id
 	att, err := c.e.network.Attach(ctx, req)
 	if err != nil {
+		if ok {
+			err = errors.Join(err, c.e.forget(context.WithoutCancel(ctx), s))
+		}
 		return nil, err
 	}
 	cu.Add(func() {
+		if ok { // else the container has it
+			if err := c.e.walls.host.Forget(context.WithoutCancel(ctx), s.nic); err != nil {
+				c.e.log.Warn("a failed start leaves something", "what", "prepared process", "container", c.id, "error", err)
+			}
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
 		defer cancel()
 		if err := c.e.network.Detach(ctx, c.id); err != nil {

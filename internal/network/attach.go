@@ -55,6 +55,9 @@ func (n *Network) attach(ctx context.Context, r Request) (a Attachment, err erro
 		}
 		cu.Add(func() { n.held.release(r.ID) })
 		r.Ports = ports
+		if !n.stands(r.Spare, b) {
+			r.Spare = ""
+		}
 		e, err := n.ledger.take(r)
 		if err != nil {
 			return err
@@ -98,7 +101,7 @@ func (n *Network) plug(e lease, b bridge, cu *cleanup.Stack) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cu.Add(func() { _ = n.removeLinks(e.ID) })
+	cu.Add(func() { _ = n.removeLinks(e.link()) })
 	return nic, nil
 }
 
@@ -117,46 +120,83 @@ func (n *Network) attachment(e lease, nic string, b bridge) Attachment {
 	}
 }
 
-// Detach takes a container's place away, all of it; its address is kept for it
-// as long as there are others. It is no error when the container has none.
+// Detach takes a container's place away; its address is kept for it as long as
+// there are others. It is no error when the container has none. When it
+// returns, nothing gets to or from the container and its ports are free; its
+// links, whose removal waits for the kernel, go soon after, and only then does
+// anybody else get the address.
 func (n *Network) Detach(_ context.Context, id string) error {
-	defer n.ids.lock(id)()
+	unlock := n.ids.lock(id)
 	n.upMu.RLock()
-	defer n.upMu.RUnlock()
-	if err := n.detach(id); err != nil {
+	done := func() { n.upMu.RUnlock(); unlock() }
+	e, ok := n.withdraw(id)
+	if !ok {
+		done()
+		return nil
+	}
+	if err := n.withdrawRules(e); err != nil {
+		done()
 		return err
 	}
-	return n.ledger.save()
+	go func() {
+		defer done()
+		err := n.unplug(e)
+		if err == nil {
+			err = n.ledger.save()
+		}
+		if err != nil {
+			n.log.Warn("a container's place in the network is left", "container", id, "error", err)
+		}
+	}()
+	return nil
 }
 
-// detach undoes attach. The caller has the ID's lock. It goes on after
-// failures; the lease stays until the link is gone, so that nobody else gets
-// the address before.
+// detach undoes attach, all of it. The caller has the ID's lock.
 func (n *Network) detach(id string) error {
-	n.names.remove(id)
-	n.held.release(id)
-	e, ok := n.ledger.get(id)
+	e, ok := n.withdraw(id)
 	if !ok {
 		return nil
 	}
-	if err := n.removeLinks(id); err != nil {
-		return fmt.Errorf("cannot detach container from the network: %w", err)
+	if err := n.withdrawRules(e); err != nil {
+		return err
 	}
-	if n.bridge.index != 0 {
-		err := n.removeRules(e)
-		if err != nil && !isMissing(err) {
-			return err
-		}
-		if ferr := forgetFlows(e); ferr != nil {
-			n.log.Warn("withdrawing UDP ports", "error", ferr)
-		}
-		n.ledger.release(id)
-		if isMissing(err) {
-			return n.loadRules()
-		}
+	return n.unplug(e)
+}
+
+// withdraw lets a container's names and ports go, and returns what else it has.
+func (n *Network) withdraw(id string) (lease, bool) {
+	n.names.remove(id)
+	n.held.release(id)
+	return n.ledger.get(id)
+}
+
+// withdrawRules keeps frames of a lease's port from passing.
+func (n *Network) withdrawRules(e lease) error {
+	if n.bridge.index == 0 {
 		return nil
 	}
-	n.ledger.release(id)
+	err := n.removeRules(e)
+	if isMissing(err) {
+		err = n.loadRules()
+		if err == nil {
+			err = n.removeRules(e)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if err := forgetFlows(e); err != nil {
+		n.log.Warn("withdrawing UDP ports", "error", err)
+	}
+	return nil
+}
+
+// unplug removes a lease's links and then the lease.
+func (n *Network) unplug(e lease) error {
+	if err := n.removeLinks(e.link()); err != nil {
+		return fmt.Errorf("cannot detach container from the network: %w", err)
+	}
+	n.ledger.release(e.ID)
 	return nil
 }
 

@@ -240,6 +240,13 @@ func enterContainer(t *testing.T, a Attachment) *container {
 		if err := netlink.LinkSetName(l, "eth0"); err != nil {
 			return err
 		}
+		mac, err := net.ParseMAC(a.MAC)
+		if err != nil {
+			return err
+		}
+		if err := netlink.LinkSetHardwareAddr(l, mac); err != nil {
+			return err
+		}
 		return configure("eth0", a.Addresses[0], a.Gateways[0])
 	})
 	return &container{space: s, Attachment: a, addr: netip.MustParsePrefix(a.Addresses[0]).Addr()}

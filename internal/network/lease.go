@@ -26,6 +26,15 @@ type lease struct {
 	Hostname string
 	Names    []string
 	Ports    []PortBinding
+	Spare    string `json:",omitempty"` // whose link it took over
+}
+
+// link is what the names of its links are derived from.
+func (e lease) link() string {
+	if e.Spare != "" {
+		return e.Spare
+	}
+	return e.ID
 }
 
 // maxPast bounds for how many detached containers the address is kept.
@@ -86,7 +95,7 @@ func (l *ledger) take(r Request) (lease, error) {
 		mac = macOf(addr).String()
 	}
 	e := &lease{ID: r.ID, Tap: r.Tap, Owner: r.Owner, Address: addr, MAC: mac,
-		Hostname: r.Hostname, Names: slices.Clone(r.Names), Ports: slices.Clone(r.Ports)}
+		Hostname: r.Hostname, Names: slices.Clone(r.Names), Ports: slices.Clone(r.Ports), Spare: r.Spare}
 	l.d.Leases[r.ID] = e
 	l.d.Past = slices.DeleteFunc(l.d.Past, func(p past) bool { return p.ID == r.ID || p.Address == addr })
 	l.gen++

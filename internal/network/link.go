@@ -40,28 +40,41 @@ func (n *Network) port(id string, tap bool) string {
 	return linkName(n.cfg.Bridge, kindHost, id)
 }
 
-// addLink makes the links of a lease and returns the name of the one for the container.
+// addLink makes the links of a lease, unless it has taken over a spare's, and
+// returns the name of the one for the container.
 func (n *Network) addLink(e lease, b bridge) (string, error) {
-	if e.Tap {
+	switch {
+	case e.Tap:
 		return n.addTap(e, b)
+	case e.Spare != "":
+		return n.peer(e.Spare), nil
 	}
 	mac, err := net.ParseMAC(e.MAC)
 	if err != nil {
 		return "", err
 	}
+	return n.addPair(e.ID, mac, b)
+}
+
+// peer names the container's end of a veth pair.
+func (n *Network) peer(id string) string { return linkName(n.cfg.Bridge, kindPeer, id) }
+
+// addPair makes a veth pair, plugged in at this side. mac is the container's
+// end's; nil: any.
+func (n *Network) addPair(id string, mac net.HardwareAddr, b bridge) (string, error) {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name = n.port(e.ID, false)
+	attrs.Name = n.port(id, false)
 	attrs.MasterIndex = b.index
 	attrs.MTU = b.mtu
 	attrs.Flags = net.FlagUp
 	veth := netlink.NewVeth(attrs)
-	veth.PeerName = linkName(n.cfg.Bridge, kindPeer, e.ID)
+	veth.PeerName = n.peer(id)
 	veth.PeerHardwareAddr = mac
 	veth.PeerMTU = uint32(b.mtu)
-	err = netlink.LinkAdd(veth)
+	err := netlink.LinkAdd(veth)
 	if errors.Is(err, unix.EEXIST) {
 		// Left by a daemon that died before it had written down the lease.
-		if err := n.removeLinks(e.ID); err != nil {
+		if err := n.removeLinks(id); err != nil {
 			return "", err
 		}
 		err = netlink.LinkAdd(veth)
@@ -70,15 +83,15 @@ func (n *Network) addLink(e lease, b bridge) (string, error) {
 		return "", fmt.Errorf("cannot make veth pair %s: %w", attrs.Name, err)
 	}
 	if err := setPort(veth); err != nil {
-		return "", errors.Join(err, n.removeLinks(e.ID))
+		return "", errors.Join(err, n.removeLinks(id))
 	}
 	return veth.PeerName, nil
 }
 
 func (n *Network) addTap(e lease, b bridge) (string, error) {
-	name := n.port(e.ID, true)
+	name := n.port(e.link(), true)
 	// A tap that is left over may have another owner.
-	if err := n.removeLinks(e.ID); err != nil {
+	if err := n.removeLinks(e.link()); err != nil {
 		return "", err
 	}
 	if err := makeTap(name, e.Owner); err != nil {
@@ -101,7 +114,7 @@ func (n *Network) addTap(e lease, b bridge) (string, error) {
 		return netlink.LinkSetUp(link)
 	}()
 	if err != nil {
-		return "", errors.Join(fmt.Errorf("cannot attach tap %s to bridge %s: %w", name, n.cfg.Bridge, err), n.removeLinks(e.ID))
+		return "", errors.Join(fmt.Errorf("cannot attach tap %s to bridge %s: %w", name, n.cfg.Bridge, err), n.removeLinks(e.link()))
 	}
 	return name, nil
 }
@@ -151,8 +164,8 @@ func (n *Network) sweep() error {
 	}
 	keep := map[string]bool{}
 	for _, e := range n.ledger.all() {
-		keep[n.port(e.ID, e.Tap)] = true
-		keep[linkName(n.cfg.Bridge, kindPeer, e.ID)] = true
+		keep[n.port(e.link(), e.Tap)] = true
+		keep[n.peer(e.link())] = true
 	}
 	var errs []error
 	for _, l := range links {

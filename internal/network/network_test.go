@@ -195,6 +195,7 @@ func TestTap(t *testing.T) {
 	}
 	check(t, openTap(a.NIC))
 	check(t, n.Detach(t.Context(), "vm"))
+	n.ids.lock("vm")() // its links go a moment later
 	if _, err := netlink.LinkByName(a.NIC); !isGone(err) {
 		t.Errorf("after Detach the tap is there: %v", err)
 	}

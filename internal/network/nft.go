@@ -102,7 +102,7 @@ func (n *Network) portElements(e lease, elems map[*nftables.Set][]nftables.SetEl
 
 func (n *Network) guestElement(e lease) nftables.SetElement {
 	mac, _ := net.ParseMAC(e.MAC) // checked when it was entered
-	return guestElement(n.port(e.ID, e.Tap), mac, e.Address)
+	return guestElement(n.port(e.link(), e.Tap), mac, e.Address)
 }
 
 func addElements(c *nftables.Conn, elems map[*nftables.Set][]nftables.SetElement) error {

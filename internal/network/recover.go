@@ -26,14 +26,14 @@ func (n *Network) Recover(ctx context.Context, live []Request) error {
 	for _, e := range n.ledger.all() {
 		r, ok := keep[e.ID]
 		if ok {
-			_, err := netlink.LinkByName(n.port(e.ID, e.Tap))
+			_, err := netlink.LinkByName(n.port(e.link(), e.Tap))
 			ok = !isGone(err)
 			if !ok {
 				n.log.Warn("a running container has lost its network interface; restart it", "container", e.ID)
 			}
 		}
 		if !ok {
-			if err := n.removeLinks(e.ID); err != nil {
+			if err := n.removeLinks(e.link()); err != nil {
 				return err
 			}
 			n.ledger.release(e.ID)
@@ -83,7 +83,7 @@ func (n *Network) replugAll(b bridge) {
 // replug makes sure that a container's link is a port of the bridge, which may
 // have been removed and made again.
 func (n *Network) replug(e lease, b bridge) error {
-	link, err := netlink.LinkByName(n.port(e.ID, e.Tap))
+	link, err := netlink.LinkByName(n.port(e.link(), e.Tap))
 	if err != nil {
 		return err
 	}

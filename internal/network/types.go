@@ -39,6 +39,9 @@ type Request struct {
 	// address that it had last.
 	Address netip.Addr
 	Ports   []PortBinding
+	// Spare is what Spare made and nothing has taken yet: its link is used.
+	// Empty, or a link that has gone: a new one is made.
+	Spare string
 }
 
 // PortBinding publishes a port of a container on the host.

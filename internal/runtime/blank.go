@@ -168,6 +168,26 @@ func (r *Runtime) take(flags int, joins []join, nic string) *blank {
 	return nil
 }
 
+// Forget ends what was prepared with nic (empty: with any interface) and not
+// taken.
+func (r *Runtime) Forget(ctx context.Context, nic string) error {
+	r.blanks.mu.Lock()
+	var drop []*blank
+	r.blanks.ready = slices.DeleteFunc(r.blanks.ready, func(b *blank) bool {
+		hit := b.nic != "" && (nic == "" || b.nic == nic)
+		if hit {
+			drop = append(drop, b)
+		}
+		return hit
+	})
+	r.blanks.mu.Unlock()
+	var errs []error
+	for _, b := range drop {
+		errs = append(errs, b.drop(ctx))
+	}
+	return errors.Join(errs...)
+}
+
 // dropBlanks ends all that nobody has taken. No more are made.
 func (r *Runtime) dropBlanks(ctx context.Context) error {
 	r.blanks.mu.Lock()

@@ -32,6 +32,7 @@ const (
 
 // child is all that a forked child reads. The child has a copy of it.
 type child struct {
+	theirs   uintptr // the parent's end of sync, closed first, so that its death is heard
 	sync     uintptr // socket: one byte from the parent at each pause; pid or failure to it
 	joins    [maxJoins]struct{ fd, flags uintptr }
 	njoins   int
@@ -85,6 +86,7 @@ func fork(c *child) (pid int, errno syscall.Errno) {
 		return int(r1), e
 	}
 	afterForkInChild()
+	syscall.RawSyscall(syscall.SYS_CLOSE, c.theirs, 0, 0)
 
 	step = stepSync
 	r1, _, e = syscall.RawSyscall(syscall.SYS_READ, c.sync, uintptr(unsafe.Pointer(&c.byte[0])), 1)

@@ -91,7 +91,7 @@ func (s *spawner) start(sp spawn) (int, *control, error) {
 	envp, keepEnv := cstrings([]string{"GOMAXPROCS=1", "GOGC=off"})
 	var empty [1]byte
 	c := &child{
-		sync: uintptr(pair[1]), flags: sp.flags, again: len(sp.joins) > 0, setIDs: sp.setIDs, keepCaps: sp.keepCaps,
+		theirs: uintptr(pair[0]), sync: uintptr(pair[1]), flags: sp.flags, again: len(sp.joins) > 0, setIDs: sp.setIDs, keepCaps: sp.keepCaps,
 		program: s.program.Fd(), argv: argv, envp: envp, empty: &empty[0],
 	}
 	for i, j := range sp.joins {

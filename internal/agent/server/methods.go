@@ -61,6 +61,8 @@ func (s *Server) register(cfg Config) {
 
 func (s *Server) registerContainers(r *runtime.Runtime) {
 	m := s.methods
+	m[agent.MethodPrepare] = plain(func(ctx context.Context, req *agent.PrepareRequest) error { return r.Prepare(ctx, req.NIC) })
+	m[agent.MethodForget] = plain(func(ctx context.Context, req *agent.PrepareRequest) error { return r.Forget(ctx, req.NIC) })
 	m[agent.MethodCreate] = unary(func(ctx context.Context, req *agent.CreateRequest) (agent.ProcessResponse, error) {
 		pid, err := r.Create(ctx, req)
 		return agent.ProcessResponse{PID: pid}, err

@@ -113,6 +113,30 @@ func (p *Provider) Info(ctx context.Context) (agent.InfoResponse, error) {
 	return info, a.client.Call(ctx, agent.MethodInfo, agent.Empty{}, &info)
 }
 
+// Prepare lets the agent make a container's first process ahead, in whose
+// network namespace the host's interface nic waits.
+func (p *Provider) Prepare(ctx context.Context, nic string) error {
+	return p.call(ctx, agent.MethodPrepare, nic)
+}
+
+// Forget ends what was prepared with nic (empty: all) and taken by no
+// container. Without an agent there is nothing.
+func (p *Provider) Forget(ctx context.Context, nic string) error {
+	err := p.call(ctx, agent.MethodForget, nic)
+	if errors.Is(err, kernel.ErrGone) {
+		return nil
+	}
+	return err
+}
+
+func (p *Provider) call(ctx context.Context, method, nic string) error {
+	a, err := p.ensure(ctx, false)
+	if err != nil {
+		return err
+	}
+	return a.client.Call(ctx, method, agent.PrepareRequest{NIC: nic}, nil)
+}
+
 // Close ends the agent if it has no container, and leaves it otherwise. The
 // provider is not used afterwards.
 func (p *Provider) Close(ctx context.Context) error {
