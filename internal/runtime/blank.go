@@ -50,7 +50,7 @@ func (r *Runtime) newBlank(name string, flags int, joins []join) (*blank, error)
 		flags: uintptr(flags &^ unix.CLONE_NEWCGROUP), joins: joins,
 		// Its users are mapped later too, and it becomes one of them then.
 		keepCaps: (flags|joined)&unix.CLONE_NEWUSER != 0,
-		place:    b.cgroup.join,
+		cgroup:   b.cgroup,
 	})
 	if err != nil {
 		return nil, errors.Join(err, b.cgroup.remove(context.Background()))

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -201,38 +202,51 @@ func inheritCpuset(dir string) error {
 	return nil
 }
 
-// join moves a process, and with it what it will fork, into the cgroup.
-func (c *cgroup) join(pid int) error {
+// entrance opens what a new process needs to begin in the cgroup: v2's
+// directory, or the files of v1 that it writes to.
+func (c *cgroup) entrance() (files []*os.File, err error) {
 	for _, dir := range c.all {
-		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), strconv.AppendInt(nil, int64(pid), 10), 0); err != nil {
-			return fmt.Errorf("cannot move process %d into its cgroup: %w", pid, err)
+		name, flags := filepath.Join(dir, "tasks"), os.O_WRONLY
+		if c.h.v2 != "" {
+			name, flags = dir, unix.O_PATH
 		}
+		f, err := os.OpenFile(name, flags, 0)
+		if err != nil {
+			return files, fmt.Errorf("cannot open the cgroup: %w", err)
+		}
+		files = append(files, f)
 	}
-	return nil
+	return files, nil
 }
 
-// joinLike is join for a process beside pid, which may have moved: a workload
-// that has made cgroups of its own (an engine in a container) cannot leave
-// processes in this one, and v2 takes no more of them.
-func (c *cgroup) joinLike(pid int) func(int) error {
-	return func(child int) error {
-		err := c.join(child)
-		if c.h.v2 == "" || !errors.Is(err, unix.EBUSY) {
-			return err
-		}
-		b, rerr := os.ReadFile(procPath(pid, "cgroup"))
-		if rerr != nil {
-			return errors.Join(err, rerr)
-		}
-		// "0::/path", as seen from the root; a path that leads elsewhere is
-		// a workload's that was moved out of its cgroup.
-		path, _ := strings.CutPrefix(strings.TrimSpace(string(b)), "0::")
-		dir := filepath.Join(c.h.v2, path)
-		if !strings.HasPrefix(dir, c.dirs[""]+"/") {
-			return err
-		}
-		return (&cgroup{h: c.h, all: []string{dir}}).join(child)
+func closeFiles(files []*os.File) {
+	for _, f := range files {
+		f.Close()
 	}
+}
+
+// beside is the cgroup for another process of the workload that began with
+// pid: this one, unless the workload has made cgroups of its own (an engine in
+// a container), as v2 then takes no more processes here; then pid's.
+func (c *cgroup) beside(pid int) *cgroup {
+	if c.h.v2 == "" {
+		return c
+	}
+	if on, err := os.ReadFile(filepath.Join(c.dirs[""], "cgroup.subtree_control")); err != nil || len(bytes.TrimSpace(on)) == 0 {
+		return c
+	}
+	b, err := os.ReadFile(procPath(pid, "cgroup"))
+	if err != nil {
+		return c
+	}
+	// "0::/path", as seen from the root. A path that leads elsewhere is a
+	// workload's that was moved out of its cgroup.
+	path, _ := strings.CutPrefix(strings.TrimSpace(string(b)), "0::")
+	dir := filepath.Join(c.h.v2, path)
+	if !strings.HasPrefix(dir, c.dirs[""]+"/") {
+		return c
+	}
+	return &cgroup{h: c.h, all: []string{dir}}
 }
 
 // apply sets limits; nil and absent ones stay.

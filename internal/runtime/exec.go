@@ -54,7 +54,7 @@ func (c *container) enter(stage string, flags int) (spawn, func(), error) {
 		return spawn{}, nil, errorf(agent.ClassConflict, "container %s is not running", c.id)
 	}
 	return spawn{
-		stage: stage, joins: []join{{pidfd, flags}}, setIDs: flags&unix.CLONE_NEWUSER != 0, place: c.cgroup.joinLike(c.main.pid),
+		stage: stage, joins: []join{{pidfd, flags}}, setIDs: flags&unix.CLONE_NEWUSER != 0, cgroup: c.cgroup.beside(c.main.pid),
 	}, func() { unix.Close(pidfd) }, nil
 }
 

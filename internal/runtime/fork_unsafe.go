@@ -19,6 +19,7 @@ func afterForkInChild()
 const (
 	maxJoins = 8
 	maxFDs   = 8
+	maxTasks = 16
 
 	// The steps of a child that can fail; they travel with the errno.
 	stepSync   = 1
@@ -28,6 +29,7 @@ const (
 	stepFDs    = 5
 	stepExecve = 6
 	stepCaps   = 7
+	stepCgroup = 8
 )
 
 // child is all that a forked child reads. The child has a copy of it.
@@ -48,6 +50,15 @@ type child struct {
 	argv     *uintptr
 	envp     *uintptr
 	empty    *byte // ""
+
+	// A v2 cgroup to begin in, or v1's files "tasks" to write 0 to: a process
+	// that moves its one thread itself waits for no grace period, unlike one
+	// that is moved (cgroup_procs_write_start in the kernel, from 6.0).
+	into   [11]uint64 // struct clone_args (clone(2)); into[10] is the descriptor
+	begin  bool       // in into's
+	tasks  [maxTasks]uintptr
+	ntasks int
+	zero   byte // '0'
 
 	word [2]int64 // what is written to sync
 	byte [1]byte
@@ -79,14 +90,26 @@ func fork(c *child) (pid int, errno syscall.Errno) {
 	if c.again {
 		first = 0
 	}
+	c.into[0], c.into[4] = uint64(first)|unix.CLONE_INTO_CGROUP, uint64(syscall.SIGCHLD)
 	beforeFork()
-	r1, _, e = syscall.RawSyscall6(syscall.SYS_CLONE, first|uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
+	if c.begin {
+		r1, _, e = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&c.into[0])), unsafe.Sizeof(c.into), 0)
+	} else {
+		r1, _, e = syscall.RawSyscall6(syscall.SYS_CLONE, first|uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
+	}
 	if e != 0 || r1 != 0 {
 		afterFork()
 		return int(r1), e
 	}
 	afterForkInChild()
 	syscall.RawSyscall(syscall.SYS_CLOSE, c.theirs, 0, 0)
+	step = stepCgroup
+	for i = 0; i < c.ntasks; i++ {
+		_, _, e = syscall.RawSyscall(syscall.SYS_WRITE, c.tasks[i], uintptr(unsafe.Pointer(&c.zero)), 1)
+		if e != 0 {
+			goto fail
+		}
+	}
 
 	step = stepSync
 	r1, _, e = syscall.RawSyscall(syscall.SYS_READ, c.sync, uintptr(unsafe.Pointer(&c.byte[0])), 1)

@@ -29,9 +29,7 @@ type spawn struct {
 	// keepCaps keeps the capabilities in a user namespace whose root is not
 	// mapped yet across execve.
 	keepCaps bool
-	// place is called once the child exists and before it executes or enters
-	// anything: it gets its cgroup there.
-	place func(pid int) error
+	cgroup   *cgroup // in which it is from the first
 	// settle is called with the PID of the one that will execute, before it
 	// does: user namespace maps.
 	settle func(pid int) error
@@ -98,6 +96,21 @@ func (s *spawner) start(sp spawn) (int, *control, error) {
 		c.joins[i].fd, c.joins[i].flags = uintptr(j.fd), uintptr(j.flags)
 		c.njoins++
 	}
+	if sp.cgroup != nil {
+		files, err := sp.cgroup.entrance()
+		defer closeFiles(files)
+		if err != nil {
+			return 0, nil, err
+		}
+		if c.begin = sp.cgroup.h.v2 != ""; c.begin {
+			c.into[10] = uint64(files[0].Fd())
+		} else {
+			for i, f := range files {
+				c.tasks[i] = f.Fd()
+			}
+			c.ntasks, c.zero = len(files), '0'
+		}
+	}
 	null := s.null.Fd()
 	// Numbers above those that they become, so that none is overwritten.
 	high, err := unix.FcntlInt(uintptr(theirs), unix.F_DUPFD_CLOEXEC, 16)
@@ -135,11 +148,6 @@ func (s *spawner) start(sp spawn) (int, *control, error) {
 	unix.Close(pair[1])
 	pair[1] = -1
 
-	if sp.place != nil {
-		if err := sp.place(pid); err != nil {
-			return 0, nil, err
-		}
-	}
 	if c.again {
 		if pid, err = s.second(sync, first); err != nil {
 			return 0, nil, err
@@ -206,7 +214,7 @@ func readWord(r io.Reader) (step, value int64, err error) {
 func stepError(step, errno int64) error {
 	what := map[int64]string{
 		stepSync: "start a process", stepJoin: "enter the namespaces", stepClone: "clone into the namespaces",
-		stepIDs: "become root of the user namespace", stepCaps: "keep the capabilities", stepFDs: "hand over descriptors", stepExecve: "execute a stage of the agent",
+		stepIDs: "become root of the user namespace", stepCaps: "keep the capabilities", stepCgroup: "enter the cgroup", stepFDs: "hand over descriptors", stepExecve: "execute a stage of the agent",
 	}[step]
 	return fmt.Errorf("cannot %s: %w", what, syscall.Errno(errno))
 }

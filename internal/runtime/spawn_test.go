@@ -13,20 +13,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A child that finds no place is gone, and the caller hears why.
-func TestSpawnNoPlace(t *testing.T) {
+// A child that cannot go on is gone, and the caller hears why.
+func TestSpawnFails(t *testing.T) {
 	s, err := newSpawner()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer close(s.requests)
 	full, child := errors.New("no room"), 0
-	_, ctl, err := s.start(spawn{stage: stageInit, place: func(pid int) error { child = pid; return full }})
+	_, ctl, err := s.start(spawn{stage: stageInit, settle: func(pid int) error { child = pid; return full }})
 	if !errors.Is(err, full) || ctl != nil {
 		t.Errorf("got %v, %v", ctl, err)
 	}
 	if err := unix.Kill(child, 0); err != unix.ESRCH {
 		t.Errorf("process %d is left: %v", child, err)
+	}
+	if _, _, err := s.start(spawn{stage: stageInit, cgroup: &cgroup{h: &hierarchies{}, all: []string{t.TempDir()}}}); err == nil {
+		t.Error("it began in what is no cgroup")
 	}
 }
 
@@ -38,7 +41,7 @@ func TestSpawnParentDies(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.start(spawn{stage: stageInit, place: func(pid int) error {
+		s.start(spawn{stage: stageInit, settle: func(pid int) error {
 			fmt.Println(pid)
 			return unix.Kill(os.Getpid(), unix.SIGKILL)
 		}})
