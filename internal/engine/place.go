@@ -111,10 +111,7 @@ func (c *Container) create(ctx context.Context, k kernel.Kernel, rec *record, at
 	if rec.Host.LogConfig.Type != "none" {
 		req.Log = k.Log()
 	}
-	req.Mounts = []agent.Mount{{
-		Type: agent.MountTmpfs, Target: "/dev/shm",
-		Options: []string{"nosuid", "nodev", "noexec", "mode=1777", "size=" + strconv.FormatInt(rec.Host.ShmSize, 10)},
-	}}
+	req.Mounts = []agent.Mount{rec.shm()}
 	share := 0
 	for _, m := range rec.Mounts {
 		am := agent.Mount{Type: agent.MountTmpfs, Target: m.Target, ReadOnly: m.ReadOnly, Options: m.Options, Propagation: string(m.Propagation)}
@@ -129,9 +126,20 @@ func (c *Container) create(ctx context.Context, k kernel.Kernel, rec *record, at
 		req.Mounts = append(req.Mounts, am)
 	}
 	if att != nil {
-		req.Links = []agent.Link{{
-			Name: k.Link(0), NewName: "eth0", MAC: att.MAC, MTU: att.MTU, Addresses: att.Addresses, Gateways: att.Gateways,
-		}}
+		req.Links = []agent.Link{link(att, k.Link(0))}
 	}
 	return k.Agent().Call(ctx, agent.MethodCreate, req, &agent.ProcessResponse{})
+}
+
+// shm is a container's /dev/shm.
+func (rec *record) shm() agent.Mount {
+	return agent.Mount{
+		Type: agent.MountTmpfs, Target: "/dev/shm",
+		Options: []string{"nosuid", "nodev", "noexec", "mode=1777", "size=" + strconv.FormatInt(rec.Host.ShmSize, 10)},
+	}
+}
+
+// link describes a container's interface, which its kernel calls name.
+func link(att *network.Attachment, name string) agent.Link {
+	return agent.Link{Name: name, NewName: "eth0", MAC: att.MAC, MTU: att.MTU, Addresses: att.Addresses, Gateways: att.Gateways}
 }

@@ -45,6 +45,7 @@ func (e *Engine) recover(ctx context.Context) error {
 	if err := e.walls.host.Forget(ctx, ""); err != nil {
 		e.log.Warn("what an earlier daemon has prepared is left", "error", err)
 	}
+	e.walls.guest.CleanStandbys()
 	if err := e.network.Recover(ctx, live); err != nil {
 		return err
 	}

@@ -89,15 +89,39 @@ func (r *registry) reserve(id, name string) (string, int, error) {
 	} else if other := r.byName[name]; other != "" {
 		return "", 0, conflict("Conflict. The container name \"/%s\" is already in use by container %q. You have to remove (or rename) that container to be able to reuse that name.", name, other)
 	}
+	owner, err := r.takeOwner(id)
+	if err != nil {
+		return "", 0, err
+	}
+	r.byName[name] = id
+	return name, owner, nil
+}
+
+// takeOwner gives id a range of user IDs. The caller holds mu.
+func (r *registry) takeOwner(id string) (int, error) {
 	for n := range owners {
 		owner := ownerFirst + (r.first+n)%owners*ownerSize
 		if r.owners[owner] == "" {
 			r.owners[owner] = id
-			r.byName[name] = id
-			return name, owner, nil
+			return owner, nil
 		}
 	}
-	return "", 0, conflict("cannot create another container: all %d ranges of user IDs are taken; remove containers that are no longer needed", owners)
+	return 0, conflict("cannot create another container: all %d ranges of user IDs are taken; remove containers that are no longer needed", owners)
+}
+
+// lend gives a range of user IDs to what is no container, by an ID of its own.
+func (r *registry) lend(id string) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.takeOwner(id)
+}
+
+// exchange gives a container the range that was lent instead of its own.
+func (r *registry) exchange(id string, own, lent int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.owners, own)
+	r.owners[lent] = id
 }
 
 // rename moves a container to another name.

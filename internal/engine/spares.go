@@ -3,95 +3,203 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"sync"
 
+	"github.com/moby/moby/api/types/container"
+
+	"github.com/abode-run/abode/internal/agent"
 	"github.com/abode-run/abode/internal/kernel"
+	"github.com/abode-run/abode/internal/kernel/vm"
+	"github.com/abode-run/abode/internal/network"
 )
 
-// sparesKept is how many interfaces are kept ready for containers on the
-// host's kernel.
-const sparesKept = 2
+// sparesKept is how many are kept ready behind each wall.
+var sparesKept = map[kernel.Isolation]int{kernel.Container: 2, kernel.VM: 1}
 
-// spares are interfaces that were made ahead, each in the network namespace of
-// a container's first process that waits at the host's agent. They are made
-// once a container has needed one, so that an engine without containers has
-// nothing on the host.
+// spares are places that were made ahead: an interface of the network that
+// waits in the network namespace of a container's first process at the host's
+// agent, or is that of a guest which waits. They are made once a container has
+// needed one, so that an engine without containers has nothing on the host.
 type spares struct {
 	mu    sync.Mutex
 	ready []spare
-	busy  bool
+	busy  map[kernel.Isolation]bool
 }
 
-type spare struct{ id, nic string }
+// spareKind says for which containers a spare is good.
+type spareKind struct {
+	wall   kernel.Isolation
+	cpus   float64 // of a guest
+	memory int64
+}
 
-// spare takes one, if the container can use it. It must be given back, by
-// forget, if no container is made with it.
-func (e *Engine) spare(rec *record) (spare, bool) {
+type spare struct {
+	spareKind
+	id, nic string
+	owner   int // of a guest; becomes the container's
+}
+
+// spareFor returns what a container needs, if it can use a spare at all.
+func spareFor(rec *record) (k spareKind, ok bool) {
+	k.wall = rec.Isolation
+	if rec.Isolation == kernel.VM {
+		k.cpus, k.memory = cpus(&rec.Host.Resources), rec.Host.Memory
+		return k, rec.Host.Annotations[noTemplate] != "true"
+	}
 	// What was prepared has all namespaces of its own.
-	if rec.Isolation != kernel.Container || len(rec.namespaces()) != allNamespaces {
+	return k, len(rec.namespaces()) == allNamespaces
+}
+
+// spare takes one for a container. It must be given back, by forget, if the
+// container is not made with it.
+func (e *Engine) spare(rec *record) (spare, bool) {
+	kind, ok := spareFor(rec)
+	if !ok {
 		return spare{}, false
 	}
 	s := &e.spares
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.ready) == 0 {
+	i := slices.IndexFunc(s.ready, func(s spare) bool { return s.spareKind == kind })
+	if i < 0 {
 		return spare{}, false
 	}
-	taken := s.ready[0]
-	s.ready = s.ready[1:]
+	taken := s.ready[i]
+	s.ready = slices.Delete(s.ready, i, i+1)
 	return taken, true
 }
 
-// stockSpares makes as many as are missing, in the background.
-func (e *Engine) stockSpares() {
+// stockSpares makes in the background what is missing after a container like
+// rec has started. A guest of another shape than the last one's is given up.
+func (e *Engine) stockSpares(rec *record) {
+	kind, ok := spareFor(rec)
+	if !ok {
+		return
+	}
 	s := &e.spares
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.busy || len(s.ready) >= sparesKept {
+	if s.busy[kind.wall] || !s.missing(kind) {
 		return
 	}
-	s.busy = true
+	if s.busy == nil {
+		s.busy = map[kernel.Isolation]bool{}
+	}
+	s.busy[kind.wall] = true
 	e.watch.Go(func() {
-		for e.makeSpare() {
+		for e.makeSpare(kind) {
 		}
 	})
 }
 
-// makeSpare makes one and says whether another is missing.
-func (e *Engine) makeSpare() (more bool) {
-	s := &e.spares
-	made, err := e.prepareSpare(e.ctx)
-	if err != nil && e.ctx.Err() == nil {
-		e.log.Warn("containers start slower: no network interface can be made ahead", "error", err)
+// missing is called with mu held.
+func (s *spares) missing(kind spareKind) bool {
+	have := 0
+	for _, r := range s.ready {
+		if r.spareKind == kind {
+			have++
+		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err == nil {
-		s.ready = append(s.ready, made)
-	}
-	s.busy = err == nil && len(s.ready) < sparesKept && e.ctx.Err() == nil
-	return s.busy
+	return have < sparesKept[kind.wall]
 }
 
-func (e *Engine) prepareSpare(ctx context.Context) (s spare, err error) {
-	if s.id, s.nic, err = e.network.Spare(ctx); err != nil {
+// makeSpare makes one and says whether another is missing.
+func (e *Engine) makeSpare(kind spareKind) (more bool) {
+	made, err := e.prepareSpare(e.ctx, kind)
+	if err != nil && e.ctx.Err() == nil {
+		e.log.Warn("containers start slower: nothing can be made ahead", "isolation", kind.wall, "error", err)
+	}
+	s := &e.spares
+	s.mu.Lock()
+	var others []spare
+	if err == nil {
+		s.ready = slices.DeleteFunc(s.ready, func(s spare) bool {
+			other := s.wall == kind.wall && s.spareKind != kind
+			if other {
+				others = append(others, s)
+			}
+			return other
+		})
+		s.ready = append(s.ready, made)
+	}
+	more = err == nil && s.missing(kind) && e.ctx.Err() == nil
+	s.busy[kind.wall] = more
+	s.mu.Unlock()
+	for _, o := range others {
+		if err := e.forget(e.ctx, o); err != nil {
+			e.log.Warn("what was made ahead is left", "isolation", o.wall, "error", err)
+		}
+	}
+	return more
+}
+
+func (e *Engine) prepareSpare(ctx context.Context, kind spareKind) (s spare, err error) {
+	s.spareKind = kind
+	s.id = network.SpareID()
+	if kind.wall == kernel.VM {
+		if s.owner, err = e.containers.lend(s.id); err != nil {
+			return s, err
+		}
+	}
+	if s.nic, err = e.network.Spare(ctx, s.id, kind.wall == kernel.VM, s.owner); err != nil {
+		e.containers.forget(s.id)
 		return s, err
 	}
-	if err := e.walls.host.Prepare(ctx, s.nic); err != nil {
-		return s, errors.Join(err, e.network.DropSpare(s.id))
+	if err = e.prepareKernel(ctx, s); err != nil {
+		err = errors.Join(err, e.forget(context.WithoutCancel(ctx), s))
 	}
-	return s, nil
+	return s, err
+}
+
+func (e *Engine) prepareKernel(ctx context.Context, s spare) error {
+	if s.wall == kernel.Container {
+		return e.walls.host.Prepare(ctx, s.nic)
+	}
+	run, err := rehearsal(s)
+	if err != nil {
+		return err
+	}
+	return e.walls.guest.Prepare(ctx, vm.Ahead{ID: s.id, NIC: s.nic, CPUs: s.cpus, Memory: s.memory, Owner: s.owner, Rehearsal: run})
+}
+
+// rehearsal is an ordinary container that runs vm.Program in a network of its own.
+func rehearsal(s spare) (*agent.CreateRequest, error) {
+	rec := &record{ID: s.id, Isolation: kernel.VM, Owner: s.owner,
+		Config: &container.Config{Cmd: []string{vm.Program}, Hostname: "rehearsal"}, Host: &container.HostConfig{ShmSize: 64 << 20}}
+	normalise(rec.Config, rec.Host)
+	att := &network.Attachment{NIC: s.nic, MAC: "02:00:00:00:00:01", MTU: 1500, Addresses: []string{"192.0.2.2/24"}, Gateways: []string{"192.0.2.1"}, DNS: []string{"192.0.2.1"}}
+	req, err := rec.request(att)
+	if err != nil {
+		return nil, fmt.Errorf("cannot describe a rehearsal: %w", err)
+	}
+	req.Mounts = []agent.Mount{rec.shm()}
+	req.Links = []agent.Link{link(att, "")}
+	return req, nil
 }
 
 // forget gives a spare up.
 func (e *Engine) forget(ctx context.Context, s spare) error {
-	return errors.Join(e.walls.host.Forget(ctx, s.nic), e.network.DropSpare(s.id))
+	err := e.forgetKernel(ctx, s)
+	e.containers.forget(s.id)
+	return errors.Join(err, e.network.DropSpare(s.id))
 }
 
-// dropSpares gives all up.
+// forgetKernel ends what waits with a spare's interface, unless a container
+// has it.
+func (e *Engine) forgetKernel(ctx context.Context, s spare) error {
+	if s.wall == kernel.VM {
+		e.walls.guest.Forget(s.nic)
+		return nil
+	}
+	return e.walls.host.Forget(ctx, s.nic)
+}
+
+// dropSpares gives all up, when nobody makes more.
 func (e *Engine) dropSpares(ctx context.Context) error {
 	var errs []error
-	for _, s := range e.spares.ready { // nobody makes more any longer
+	for _, s := range e.spares.ready {
 		errs = append(errs, e.forget(ctx, s))
 	}
 	e.spares.ready = nil

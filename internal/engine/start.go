@@ -92,9 +92,18 @@ func (c *Container) bringUp(ctx context.Context, rec *record) error {
 	if err := logs.Repair(c.dir.Log(), 0o600); err != nil {
 		return err
 	}
-	att, err := c.attachNetwork(ctx, rec, &cu)
+	att, owner, err := c.attachNetwork(ctx, rec, &cu)
 	if err != nil {
 		return err
+	}
+	if owner != rec.Owner {
+		lent := *rec
+		lent.Owner = owner
+		if err := c.saveRecord(&lent); err != nil {
+			return err
+		}
+		c.e.containers.exchange(c.id, rec.Owner, owner)
+		rec = &lent
 	}
 	took.lap("network")
 	// From here on a crash may leave a kernel, which the next daemon looks for
@@ -149,46 +158,53 @@ func (c *Container) bringUp(ctx context.Context, rec *record) error {
 	took.lap("state")
 	c.e.log.Debug("a container runs", append(took.attrs, "container", c.id, "isolation", rec.Isolation)...)
 	c.e.watch.Go(func() { c.watchEnd(k) })
-	if att != nil && rec.Isolation == kernel.Container {
-		c.e.stockSpares()
+	if att != nil {
+		c.e.stockSpares(rec)
 	}
 	return nil
 }
 
-// attachNetwork gives the container its place in the network, if it has one.
-func (c *Container) attachNetwork(ctx context.Context, rec *record, cu *cleanup.Stack) (*network.Attachment, error) {
+// attachNetwork gives the container its place in the network, if it has one,
+// and says which range of user IDs its kernel has then.
+func (c *Container) attachNetwork(ctx context.Context, rec *record, cu *cleanup.Stack) (*network.Attachment, int, error) {
 	if networkName(rec.Config, rec.Host) != "bridge" {
-		return nil, nil
+		return nil, rec.Owner, nil
 	}
 	req, err := rec.networkRequest()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	s, ok := c.e.spare(rec)
-	req.Spare = s.id
+	owner := rec.Owner
+	if ok {
+		req.Spare = s.id
+		if s.owner != 0 {
+			req.Owner, owner = s.owner, s.owner
+		}
+	}
 	att, err := c.e.network.Attach(ctx, req)
 	if err != nil {
 		if ok {
 			err = errors.Join(err, c.e.forget(context.WithoutCancel(ctx), s))
 		}
-		return nil, err
+		return nil, 0, err
 	}
 	cu.Add(func() {
-		if ok { // else the container has it
-			if err := c.e.walls.host.Forget(context.WithoutCancel(ctx), s.nic); err != nil {
-				c.e.log.Warn("a failed start leaves something", "what", "prepared process", "container", c.id, "error", err)
-			}
-		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
 		defer cancel()
-		if err := c.e.network.Detach(ctx, c.id); err != nil {
+		var err error
+		if ok { // else the container has had it
+			err = c.e.forgetKernel(ctx, s)
+			c.e.containers.forget(s.id)
+		}
+		if err = errors.Join(err, c.e.network.Detach(ctx, c.id)); err != nil {
 			c.e.log.Warn("a failed start leaves something", "what", "network", "container", c.id, "error", err)
 		}
 	})
 	if err := asAsked(rec.Address, att.Addresses); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return &att, nil
+	return &att, owner, nil
 }
 
 // place gets the kernel.

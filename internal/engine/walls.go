@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/moby/moby/api/types/container"
@@ -32,7 +33,7 @@ func (w *walls) open(e *Engine) error {
 	if err != nil {
 		return err
 	}
-	w.guest, err = vm.New(vm.Config{Root: e.dirs.Root, AgentBinary: e.cfg.AgentBinary, Log: e.log})
+	w.guest, err = vm.New(vm.Config{Root: e.dirs.Root, Run: filepath.Join(e.dirs.Run, "standby"), AgentBinary: e.cfg.AgentBinary, Log: e.log})
 	if err != nil {
 		return err
 	}
@@ -41,7 +42,10 @@ func (w *walls) open(e *Engine) error {
 }
 
 // close ends what runs for a wall and has no container.
-func (w *walls) close(ctx context.Context) error { return w.host.Close(ctx) }
+func (w *walls) close(ctx context.Context) error {
+	w.guest.CloseStandbys()
+	return w.host.Close(ctx)
+}
 
 func (w *walls) kernels() *kernels.Store { return w.guest.Kernels() }
 

@@ -55,7 +55,7 @@ func (n *Network) attach(ctx context.Context, r Request) (a Attachment, err erro
 		}
 		cu.Add(func() { n.held.release(r.ID) })
 		r.Ports = ports
-		if !n.stands(r.Spare, b) {
+		if !n.stands(r, b) {
 			r.Spare = ""
 		}
 		e, err := n.ledger.take(r)

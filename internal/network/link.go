@@ -44,10 +44,12 @@ func (n *Network) port(id string, tap bool) string {
 // returns the name of the one for the container.
 func (n *Network) addLink(e lease, b bridge) (string, error) {
 	switch {
-	case e.Tap:
-		return n.addTap(e, b)
+	case e.Spare != "" && e.Tap:
+		return n.port(e.Spare, true), nil
 	case e.Spare != "":
 		return n.peer(e.Spare), nil
+	case e.Tap:
+		return n.addTap(e.ID, e.Owner, b)
 	}
 	mac, err := net.ParseMAC(e.MAC)
 	if err != nil {
@@ -88,13 +90,13 @@ func (n *Network) addPair(id string, mac net.HardwareAddr, b bridge) (string, er
 	return veth.PeerName, nil
 }
 
-func (n *Network) addTap(e lease, b bridge) (string, error) {
-	name := n.port(e.link(), true)
+func (n *Network) addTap(id string, owner int, b bridge) (string, error) {
+	name := n.port(id, true)
 	// A tap that is left over may have another owner.
-	if err := n.removeLinks(e.link()); err != nil {
+	if err := n.removeLinks(id); err != nil {
 		return "", err
 	}
-	if err := makeTap(name, e.Owner); err != nil {
+	if err := makeTap(name, owner); err != nil {
 		return "", fmt.Errorf("cannot make tap %s: %w; check that /dev/net/tun exists (modprobe tun)", name, err)
 	}
 	err := func() error {
@@ -114,7 +116,7 @@ func (n *Network) addTap(e lease, b bridge) (string, error) {
 		return netlink.LinkSetUp(link)
 	}()
 	if err != nil {
-		return "", errors.Join(fmt.Errorf("cannot attach tap %s to bridge %s: %w", name, n.cfg.Bridge, err), n.removeLinks(e.link()))
+		return "", errors.Join(fmt.Errorf("cannot attach tap %s to bridge %s: %w", name, n.cfg.Bridge, err), n.removeLinks(id))
 	}
 	return name, nil
 }

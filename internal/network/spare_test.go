@@ -18,7 +18,8 @@ func TestSpare(t *testing.T) {
 	otherHost(t)
 	before := snapshot(t)
 	n := openNetwork(t, Config{Dir: t.TempDir()})
-	id, nic, err := n.Spare(t.Context())
+	id, lost := SpareID(), SpareID()
+	nic, err := n.Spare(t.Context(), id, false, 0)
 	check(t, err)
 	a, err := n.Attach(t.Context(), Request{ID: "aaaa", Names: []string{"a"}, Spare: id})
 	check(t, err)
@@ -30,7 +31,7 @@ func TestSpare(t *testing.T) {
 	two := start(t, n, Request{ID: "bbbb"})
 	two.want("tcp", netip.AddrPortFrom(one.addr, 80).String(), "a "+two.addr.String())
 
-	lost, nic, err := n.Spare(t.Context())
+	nic, err = n.Spare(t.Context(), lost, false, 0)
 	check(t, err)
 	check(t, n.DropSpare(lost))
 	three, err := n.Attach(t.Context(), Request{ID: "cccc", Spare: lost})
@@ -45,7 +46,15 @@ func TestSpare(t *testing.T) {
 	for _, id := range []string{"aaaa", "bbbb", "cccc"} {
 		check(t, n.Detach(t.Context(), id))
 	}
-	_, _, err = n.Spare(t.Context())
+	tap, err := n.Spare(t.Context(), "tap", true, 524288)
+	check(t, err)
+	four, err := n.Attach(t.Context(), Request{ID: "dddd", Tap: true, Owner: 524288, Spare: "tap"})
+	check(t, err)
+	if four.NIC != tap {
+		t.Errorf("it got %s, not the spare's %s", four.NIC, tap)
+	}
+	check(t, n.Detach(t.Context(), "dddd"))
+	_, err = n.Spare(t.Context(), SpareID(), false, 0)
 	check(t, err)
 	check(t, n.Close(t.Context()))
 	if after := snapshot(t); !slices.Equal(before, after) {

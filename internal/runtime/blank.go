@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -186,6 +187,32 @@ func (r *Runtime) Forget(ctx context.Context, nic string) error {
 		errs = append(errs, b.drop(ctx))
 	}
 	return errors.Join(errs...)
+}
+
+// moveLink moves an interface into pid's network namespace. One that was
+// prepared for another kind of container comes back first, when the kernel has
+// taken its namespace down.
+func (r *Runtime) moveLink(ctx context.Context, name string, pid int) error {
+	err := moveLink(name, pid)
+	if !r.prepared(name) {
+		return err
+	}
+	if err := r.Forget(ctx, name); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		if err = moveLink(name, pid); err == nil || ctx.Err() != nil || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// prepared says whether a blank that nobody has taken has the interface.
+func (r *Runtime) prepared(nic string) bool {
+	r.blanks.mu.Lock()
+	defer r.blanks.mu.Unlock()
+	return slices.ContainsFunc(r.blanks.ready, func(b *blank) bool { return b.nic == nic })
 }
 
 // dropBlanks ends all that nobody has taken. No more are made.

@@ -233,7 +233,7 @@ func (r *Runtime) configure(ctx context.Context, c *container, b *blank, io *std
 	cfg.Stdio = io.handOver(&give)
 	if cfg.NewNet && b.nic == "" {
 		for _, l := range c.req.Links {
-			if err := moveLink(l.Name, b.pid); err != nil {
+			if err := r.moveLink(ctx, l.Name, b.pid); err != nil {
 				return reply, nil, err
 			}
 		}

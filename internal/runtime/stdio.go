@@ -160,6 +160,9 @@ func (s *stdio) end() {
 			f.Close()
 		}
 	}
+	if log, ok := s.log.(io.Closer); ok {
+		log.Close()
+	}
 	close(s.done)
 }
 

@@ -62,7 +62,7 @@ func (p *Provider) bootAndSave(ctx context.Context, s shape, dir string) (*templ
 	cu.Add(func() { os.RemoveAll(runDir) })
 	m := &machine{shape: s, name: "abode-template-" + s.key, owner: p.cfg.TemplateOwner, runDir: runDir, shared: true, tscKHz: p.bootKHz(s)}
 	cu.Add(func() { m.fds.close() })
-	if m.image, err = imageDisk(&m.fds, nil); err != nil {
+	if m.image.driver, m.image.file, err = imageDisk(&m.fds, 0, nil); err != nil {
 		return nil, err
 	}
 	if m.writable, err = newMemory("writable", writableSize); err != nil {
@@ -99,7 +99,7 @@ func (p *Provider) bootAndSave(ctx context.Context, s shape, dir string) (*templ
 	cu.Add(func() { proc.end(context.Background(), 0) })
 	bootCtx, cancel := context.WithTimeout(ctx, bootDeadline)
 	defer cancel()
-	client := newClient(runDir)
+	client := newClient(func() string { return runDir })
 	defer client.Close()
 	if err := call(bootCtx, proc, client, agent.MethodInfo, nil, new(agent.InfoResponse)); err != nil {
 		return nil, fmt.Errorf("a guest did not start within %v: %w%s", bootDeadline, err, notes.quote())
@@ -145,8 +145,8 @@ func save(ctx context.Context, monitor *qmp.Conn, state *os.File) error {
 }
 
 // newClient returns a client of the agent behind a run directory's socket.
-func newClient(runDir string) *agent.Client {
-	return agent.NewClient(func(ctx context.Context) (net.Conn, error) { return dialUnix(ctx, runDir, agentSocket) })
+func newClient(runDir func() string) *agent.Client {
+	return agent.NewClient(func(ctx context.Context) (net.Conn, error) { return dialUnix(ctx, runDir(), agentSocket) })
 }
 
 var errHypervisorEnded = errors.New("the hypervisor ended")

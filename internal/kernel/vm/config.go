@@ -31,6 +31,7 @@ type Kernels = kernels.Store
 // Config says where a provider keeps what, and with what it runs guests.
 type Config struct {
 	Root        string // lasting files: kernels, templates, the seed of writable disks
+	Run         string // until the next start of the host: sockets of guests that were prepared
 	AgentBinary string // static; PID 1 of the guests
 	Log         *slog.Logger
 	// Kernel is the guest kernel's name; empty means the store's default.
@@ -57,6 +58,7 @@ type Provider struct {
 	accel     accel.Choice
 	tools     toolchain
 	templates templates
+	standbys  standbys
 }
 
 var _ kernel.Provider = (*Provider)(nil)

@@ -123,6 +123,22 @@ func TestNetwork(t *testing.T) {
 	p := providerOf(t, &fixture.real)
 	pl := placement(t, p)
 	pl.Layers = layers(t)
+	addTap(t, &pl)
+	k := place(t, p, pl)
+	if !fromTemplate(t, pl) {
+		t.Error("a guest with a network has no template")
+	}
+	req := create(k, pl, "ip addr show eth0; ping -c 2 -W 5 198.18.77.1; ip route")
+	req.Links = []agent.Link{{Name: k.Link(0), NewName: "eth0", MAC: "02:42:c6:12:4d:02", Addresses: []string{"198.18.77.2/30"}, Gateways: []string{"198.18.77.1"}}}
+	out, exit := run(t, k, req)
+	if exit.Code != 0 || !strings.Contains(out, "02:42:c6:12:4d:02") || !strings.Contains(out, " 0% packet loss") || !strings.Contains(out, "default via 198.18.77.1") {
+		t.Errorf("exit %+v, output:\n%s", exit, out)
+	}
+}
+
+// addTap gives a placement a tap whose other end is 198.18.77.1.
+func addTap(t *testing.T, pl *kernel.Placement) {
+	t.Helper()
 	link := &netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: "abt-" + pl.ID[:8]}, Mode: netlink.TUNTAP_MODE_TAP,
 		Owner: uint32(pl.Owner), Flags: netlink.TUNTAP_NO_PI | netlink.TUNTAP_VNET_HDR}
 	if err := netlink.LinkAdd(link); err != nil {
@@ -137,16 +153,6 @@ func TestNetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	pl.NICs = []string{link.Name}
-	k := place(t, p, pl)
-	if !fromTemplate(t, pl) {
-		t.Error("a guest with a network has no template")
-	}
-	req := create(k, pl, "ip addr show eth0; ping -c 2 -W 5 198.18.77.1; ip route")
-	req.Links = []agent.Link{{Name: k.Link(0), NewName: "eth0", MAC: "02:42:c6:12:4d:02", Addresses: []string{"198.18.77.2/30"}, Gateways: []string{"198.18.77.1"}}}
-	out, exit := run(t, k, req)
-	if exit.Code != 0 || !strings.Contains(out, "02:42:c6:12:4d:02") || !strings.Contains(out, " 0% packet loss") || !strings.Contains(out, "default via 198.18.77.1") {
-		t.Errorf("exit %+v, output:\n%s", exit, out)
-	}
 }
 
 // TestMemoryIsEnough has a workload that uses all the memory it was promised.

@@ -25,10 +25,11 @@ const (
 
 const sector = 512
 
-// placeLayers says where the layers lie on the image disk: one after the other.
-func placeLayers(layers []kernel.Layer) ([]agent.Layer, error) {
+// placeLayers says where the layers lie on the image disk: one after the
+// other, from lead on.
+func placeLayers(lead int64, layers []kernel.Layer) ([]agent.Layer, error) {
 	var placed []agent.Layer
-	var at int64
+	at := lead
 	for _, l := range layers {
 		if l.Size <= 0 || l.Size%4096 != 0 {
 			return nil, fmt.Errorf("layer %s has %d bytes, which is no multiple of 4096: %w", l.Path, l.Size, errdefs.ErrInvalidArgument)
@@ -43,18 +44,38 @@ func placeLayers(layers []kernel.Layer) ([]agent.Layer, error) {
 }
 
 // imageDisk adds to fds what makes up the image disk: the layers' files,
-// untouched, one after the other, then a hole up to the constant size, joined
+// untouched, one after the other, after a hole of lead bytes and before one up to the constant size, joined
 // by a VMDK descriptor ("Virtual Disk Format 1.1", VMware). QEMU takes no
-// empty line before the extents. It returns the disk as -blockdev has it.
+// empty line before the extents. It returns QEMU's driver and its file.
 // Without layers it is the hole alone: QEMU saves no guest with a VMDK disk.
-func imageDisk(fds *fdTable, layers []kernel.Layer) (string, error) {
+func imageDisk(fds *fdTable, lead int64, layers []kernel.Layer) (driver, file string, err error) {
 	var d strings.Builder
 	d.WriteString("# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType=\"twoGbMaxExtentFlat\"\n")
 	left := int64(imageSize)
+	hole := func(size int64) (string, error) {
+		h, err := newMemory("hole", size)
+		if err != nil {
+			return "", err
+		}
+		defer h.Close()
+		r, err := reopen(h, os.O_RDONLY)
+		if err != nil {
+			return "", err
+		}
+		left -= size
+		name := fds.add(r)
+		fmt.Fprintf(&d, "RW %d FLAT \"%s\" 0\n", size/sector, name)
+		return name, nil
+	}
+	if lead > 0 {
+		if _, err := hole(lead); err != nil {
+			return "", "", err
+		}
+	}
 	for _, l := range layers {
 		f, err := os.Open(l.Path)
 		if err != nil {
-			return "", fmt.Errorf("cannot open a layer: %w", err)
+			return "", "", fmt.Errorf("cannot open a layer: %w", err)
 		}
 		fi, err := f.Stat()
 		if err == nil && fi.Size() < l.Size {
@@ -62,38 +83,31 @@ func imageDisk(fds *fdTable, layers []kernel.Layer) (string, error) {
 		}
 		if err != nil {
 			f.Close()
-			return "", fmt.Errorf("cannot use layer %s: %w", l.Path, err)
+			return "", "", fmt.Errorf("cannot use layer %s: %w", l.Path, err)
 		}
 		fmt.Fprintf(&d, "RW %d FLAT \"%s\" 0\n", l.Size/sector, fds.add(f))
 		left -= l.Size
 	}
 	if left > 0 {
-		hole, err := newMemory("hole", left)
+		name, err := hole(left)
 		if err != nil {
-			return "", err
+			return "", "", err
 		}
-		defer hole.Close()
-		r, err := reopen(hole, os.O_RDONLY)
-		if err != nil {
-			return "", err
-		}
-		name := fds.add(r)
 		if len(layers) == 0 {
-			return "driver=raw,file.driver=file,file.filename=" + name, nil
+			return "raw", name, nil
 		}
-		fmt.Fprintf(&d, "RW %d FLAT \"%s\" 0\n", left/sector, name)
 	}
 	desc, err := newMemory("image", 0)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	defer desc.Close()
 	if _, err := desc.WriteString(d.String()); err != nil {
-		return "", fmt.Errorf("cannot write the image disk's descriptor: %w", err)
+		return "", "", fmt.Errorf("cannot write the image disk's descriptor: %w", err)
 	}
 	r, err := reopen(desc, os.O_RDONLY)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	return "driver=vmdk,file.driver=file,file.filename=" + fds.add(r), nil
+	return "vmdk", fds.add(r), nil
 }

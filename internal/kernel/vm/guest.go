@@ -3,6 +3,7 @@ package vm
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/abode-run/abode/internal/agent"
@@ -19,6 +20,7 @@ type guest struct {
 	share     *process // nil without shares
 	notes     notes
 	client    *agent.Client
+	moved     atomic.Pointer[string] // the run directory of the container that a standby became
 
 	done      chan struct{}
 	release   sync.Once
@@ -28,7 +30,14 @@ type guest struct {
 var _ kernel.Kernel = (*guest)(nil)
 
 func newGuest(p *Provider, pl kernel.Placement, placed []agent.Layer, proc *process, n notes) *guest {
-	return &guest{provider: p, placement: pl, layers: placed, proc: proc, notes: n, client: newClient(pl.RunDir), done: make(chan struct{}), releasing: make(chan struct{})}
+	g := &guest{provider: p, placement: pl, layers: placed, proc: proc, notes: n, done: make(chan struct{}), releasing: make(chan struct{})}
+	g.client = newClient(func() string {
+		if dir := g.moved.Load(); dir != nil {
+			return *dir
+		}
+		return pl.RunDir
+	})
+	return g
 }
 
 // watch closes done when the hypervisor has ended. The share helper ends by

@@ -26,8 +26,8 @@ type machine struct {
 	owner  int    // user and group ID of the hypervisor
 	runDir string // for sockets
 
-	tscKHz   int64  // for a boot
-	image    string // as imageDisk returned it, in fds
+	tscKHz   int64 // for a boot
+	image    image // in fds
 	writable *os.File
 	log      *os.File // write-only, appending
 	tap      *os.File
@@ -42,16 +42,20 @@ type machine struct {
 	fds fdTable
 }
 
-// fdTable collects files that a hypervisor inherits.
+// image is QEMU's driver and file for the image disk.
+type image struct{ driver, file string }
+
+// fdTable collects files that a hypervisor inherits, or is handed later.
 type fdTable struct {
 	files []*os.File
 	args  []string
+	later int // than how many others' numbers its own come
 }
 
 // raw hands f over and returns its number in the hypervisor.
 func (t *fdTable) raw(f *os.File) string {
 	t.files = append(t.files, f)
-	return strconv.Itoa(2 + len(t.files))
+	return strconv.Itoa(2 + t.later + len(t.files))
 }
 
 // add hands f over and returns a path by which QEMU opens it, with the access
@@ -169,9 +173,12 @@ func (m *machine) args() ([]string, error) {
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
 		// What the host cannot read or write, a full disk too, is the guest's
 		// error; QEMU would stop the guest, and nobody would know why it hangs.
-		"-blockdev", "node-name=image,read-only=on," + m.image,
+		// Each disk is a node over another, which can be exchanged (see standby).
+		"-blockdev", "node-name=image0,read-only=on,driver=" + m.image.driver + ",file.driver=file,file.filename=" + m.image.file,
+		"-blockdev", "node-name=image,read-only=on,driver=raw,file=image0",
 		"-device", "virtio-blk-device,drive=image,rerror=report",
-		"-blockdev", "driver=raw,node-name=writable,discard=unmap,file.driver=file,file.filename=" + m.fds.add(m.writable),
+		"-blockdev", "node-name=writable0,discard=unmap,driver=file,filename=" + m.fds.add(m.writable),
+		"-blockdev", "node-name=writable,discard=unmap,driver=raw,file=writable0",
 		"-device", "virtio-blk-device,drive=writable,rerror=report,werror=report",
 		"-device", "virtio-serial-device,max_ports=4",
 	}

@@ -34,11 +34,14 @@ func (p *Provider) Place(ctx context.Context, pl kernel.Placement) (kernel.Kerne
 	if err != nil {
 		return nil, err
 	}
-	placed, err := placeLayers(pl.Layers)
+	placed, err := placeLayers(0, pl.Layers)
 	if err != nil {
 		return nil, err
 	}
 	log := p.log.With("container", pl.ID)
+	if g := p.claim(ctx, pl, s, placed); g != nil {
+		return g, nil
+	}
 	if !pl.NoTemplate && !p.templateFails(s) {
 		g, err := p.resume(ctx, pl, s, placed)
 		if !worthAnotherTry(ctx, err) {
@@ -75,6 +78,20 @@ func (p *Provider) resume(ctx context.Context, pl kernel.Placement, s shape, pla
 // launch starts one hypervisor and wakes its guest. It closes tpl. On error
 // nothing is left.
 func (p *Provider) launch(ctx context.Context, pl kernel.Placement, s shape, placed []agent.Layer, tpl *template, deadline time.Duration) (kernel.Kernel, error) {
+	g, monitor, err := p.begin(ctx, pl, s, placed, 0, tpl, deadline)
+	if err != nil {
+		return nil, err
+	}
+	if monitor != nil {
+		monitor.Close()
+	}
+	g.watch()
+	return g, nil
+}
+
+// begin is launch for a guest that nobody watches yet, with its monitor when it
+// came from a template. lead is where its layers begin on the image disk.
+func (p *Provider) begin(ctx context.Context, pl kernel.Placement, s shape, placed []agent.Layer, lead int64, tpl *template, deadline time.Duration) (*guest, *qmp.Conn, error) {
 	var cu cleanup.Stack
 	defer cu.Clean()
 	m := &machine{shape: s, name: processName(pl.ID), owner: pl.Owner, runDir: pl.RunDir}
@@ -84,56 +101,55 @@ func (p *Provider) launch(ctx context.Context, pl kernel.Placement, s shape, pla
 	} else {
 		m.tscKHz = p.bootKHz(s)
 	}
-	if err := p.openFiles(m, pl); err != nil {
-		return nil, err
+	if err := p.openFiles(m, pl, lead); err != nil {
+		return nil, nil, err
 	}
 	cu.Add(func() { removeFiles(pl.RunDir) })
 	var monitor *qmp.Conn
 	if tpl != nil {
 		var err error
 		if monitor, m.monitor, err = qmp.Pair(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		defer monitor.Close()
+		cu.Add(func() { monitor.Close() })
 	}
 	begin := time.Now()
 	proc, notes, err := m.start()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	cu.Add(notes.close)
 	cu.Add(func() { proc.end(context.Background(), 0) })
 	rec := record{ID: pl.ID, Hypervisor: *proc, Template: tpl != nil}
 	if err := rec.write(pl.RunDir); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	g := newGuest(p, pl, placed, proc, notes)
 	cu.Add(func() { g.client.Close() })
 	if len(pl.Shares) > 0 {
 		if g.share, err = startShare(p.cfg.AgentBinary, pl, notes.share); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		cu.Add(func() { g.share.end(context.Background(), 0) })
 		rec.Share = g.share
 		if err := rec.write(pl.RunDir); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if tpl != nil {
 		if err := load(ctx, monitor, m.incomingFD); err != nil {
-			return nil, fmt.Errorf("%w: %w%s", errNoGuest, err, notes.quote())
+			return nil, nil, fmt.Errorf("%w: %w%s", errNoGuest, err, notes.quote())
 		}
 	}
 	if err := g.wake(ctx, deadline); err != nil {
-		return nil, fmt.Errorf("%w: %w%s", errNoGuest, err, notes.quote())
+		return nil, nil, fmt.Errorf("%w: %w%s", errNoGuest, err, notes.quote())
 	}
 	if g.share != nil && !g.share.alive() {
-		return nil, fmt.Errorf("cannot share directories with the virtual machine: %s", noteText(notes.share, 1000))
+		return nil, nil, fmt.Errorf("cannot share directories with the virtual machine: %s", noteText(notes.share, 1000))
 	}
 	p.log.Debug("a virtual machine is awake", "container", pl.ID, "pid", proc.PID, "template", tpl != nil, "took", time.Since(begin).Round(time.Millisecond))
 	cu.Release()
-	g.watch()
-	return g, nil
+	return g, monitor, nil
 }
 
 // load makes the hypervisor begin with its template.
@@ -145,17 +161,30 @@ func load(ctx context.Context, monitor *qmp.Conn, fd string) error {
 
 // openFiles opens what the hypervisor is handed. What it opened before an
 // error is closed with m.fds or here.
-func (p *Provider) openFiles(m *machine, pl kernel.Placement) (err error) {
+func (p *Provider) openFiles(m *machine, pl kernel.Placement, lead int64) (err error) {
 	defer func() {
 		if err != nil {
-			for _, f := range []*os.File{m.memory, m.incoming, m.writable, m.log, m.tap} {
+			for _, f := range []*os.File{m.memory, m.incoming, m.writable, m.log} {
 				if f != nil {
 					f.Close()
 				}
 			}
 		}
 	}()
-	if m.image, err = imageDisk(&m.fds, pl.Layers); err != nil {
+	if err := p.openDisks(m, pl, lead); err != nil {
+		return err
+	}
+	if len(pl.NICs) == 0 {
+		m.tap, err = deadTap()
+	} else {
+		m.tap, err = openTap(pl.NICs[0])
+	}
+	return err
+}
+
+// openDisks opens the disks and the log. The image is in m.fds.
+func (p *Provider) openDisks(m *machine, pl kernel.Placement, lead int64) (err error) {
+	if m.image.driver, m.image.file, err = imageDisk(&m.fds, lead, pl.Layers); err != nil {
 		return err
 	}
 	if m.writable, err = os.OpenFile(filepath.Join(pl.StateDir, writableName), os.O_RDWR, 0); err != nil {
@@ -168,12 +197,7 @@ func (p *Provider) openFiles(m *machine, pl kernel.Placement) (err error) {
 	if m.log, err = os.OpenFile(log, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600); err != nil {
 		return fmt.Errorf("cannot open the output log: %w", err)
 	}
-	if len(pl.NICs) == 0 {
-		m.tap, err = deadTap()
-	} else {
-		m.tap, err = openTap(pl.NICs[0])
-	}
-	return err
+	return nil
 }
 
 // wake gives the guest its entropy, its clock and its name, which also says

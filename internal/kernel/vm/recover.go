@@ -32,7 +32,7 @@ func (p *Provider) adopt(ctx context.Context, pl kernel.Placement) (*guest, erro
 	if err != nil {
 		return nil, fmt.Errorf("cannot find the virtual machine: %w", err)
 	}
-	placed, err := placeLayers(pl.Layers)
+	placed, err := placeLayers(0, pl.Layers)
 	if err != nil {
 		return nil, err
 	}
