@@ -20,7 +20,7 @@ type options struct {
 	hosts                        []string
 	isolation, hostsDir          string
 	group, logLevel, agentBinary string
-	debug                        bool
+	debug, ahead                 bool
 
 	level  slog.Level
 	prefix netip.Prefix
@@ -41,6 +41,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.subnet, "subnet", "", "IPv4 subnet of the bridge (default: one that is free)")
 	f.StringVar(&o.isolation, "default-isolation", string(kernel.Container), "wall around containers that ask for none: container or vm")
 	f.StringVar(&o.hostsDir, "hosts-dir", "", "directory of registries' hosts.toml (default /etc/abode/hosts.d)")
+	f.BoolVar(&o.ahead, "ahead", true, "keep interfaces, and while virtual machines are used one of them, ready for the next container")
 	f.StringVarP(&o.group, "group", "G", "", "group that may use the API's unix sockets")
 	f.StringVar(&o.agentBinary, "agent", "", "the abode-agent program (default: beside aboded)")
 	f.StringVarP(&o.logLevel, "log-level", "l", "info", "debug, info, warn or error")
@@ -103,6 +104,6 @@ func (o *options) complete() error {
 func (o *options) config(log *slog.Logger) engine.Config {
 	return engine.Config{
 		Root: o.root, Run: o.run, Bridge: o.bridge, Subnet: o.prefix, AgentBinary: o.agentBinary,
-		DefaultIsolation: kernel.Isolation(o.isolation), HostsDir: o.hostsDir, Version: version.Version, Log: log,
+		DefaultIsolation: kernel.Isolation(o.isolation), HostsDir: o.hostsDir, NoAhead: !o.ahead, Version: version.Version, Log: log,
 	}
 }

@@ -31,6 +31,7 @@ type Config struct {
 	AgentBinary      string       // abode-agent
 	DefaultIsolation kernel.Isolation
 	HostsDir         string // registries' hosts.toml; empty: the image store's default
+	NoAhead          bool   // no interface and no guest is kept ready for a container to come
 	Version          string
 	Log              *slog.Logger
 }

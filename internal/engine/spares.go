@@ -75,7 +75,7 @@ func (e *Engine) spare(rec *record) (spare, bool) {
 // rec has started. A guest of another shape than the last one's is given up.
 func (e *Engine) stockSpares(rec *record) {
 	kind, ok := spareFor(rec)
-	if !ok {
+	if !ok || e.cfg.NoAhead {
 		return
 	}
 	s := &e.spares
