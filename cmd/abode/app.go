@@ -22,6 +22,8 @@ type app struct {
 	out, err *os.File
 	address  string // --host
 
+	trace *tracer // nil: nothing is traced
+
 	engine *daemon.Host
 	api    *client.Client
 }
@@ -37,12 +39,16 @@ func (a *app) client() (*client.Client, error) {
 		return a.api, nil
 	}
 	host := a.host()
-	c, err := client.New(
+	opts := []client.Opt{
 		client.WithHost(host.Address),
 		client.WithDialContext(host.Dial),
-		client.WithUserAgent("abode/"+version.Version),
+		client.WithUserAgent("abode/" + version.Version),
 		client.WithTraceProvider(noTraces),
-	)
+	}
+	if a.trace != nil {
+		opts = append(opts, a.trace.options()...)
+	}
+	c, err := client.New(opts...)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the engine's address %q: %w; expected unix:///PATH or tcp://HOST:PORT", host.Address, err)
 	}

@@ -14,7 +14,7 @@ import (
 
 func newRun(a *app) *cobra.Command {
 	var flags createFlags
-	var detach, sigProxy bool
+	var detach, sigProxy, trace bool
 	var detachKeys string
 	cmd := &cobra.Command{
 		Use:   "run [OPTIONS] IMAGE [COMMAND] [ARG...]",
@@ -30,6 +30,7 @@ Exit codes: 125 when the engine refuses or fails, 126 when the command cannot
 be run, 127 when it is not found, 128+N when signal N ended it.`,
 		Example: `  abode run --rm alpine echo hello
   abode run -it --rm --isolation vm alpine sh
+  abode run --rm --trace --isolation vm alpine true
   abode run -d --name web -p 8080:80 nginx
   abode run --rm -v "$PWD":/src -w /src -m 512m --cpus 1.5 golang go build`,
 		Args: atLeast(1),
@@ -38,6 +39,7 @@ be run, 127 when it is not found, 128+N when signal N ended it.`,
 	f.Bool("help", false, "print this help")
 	f.BoolVarP(&detach, "detach", "d", false, "run in the background and print the container's ID")
 	f.BoolVar(&sigProxy, "sig-proxy", true, "pass signals on to the container")
+	f.BoolVar(&trace, "trace", false, "tell on standard error, at the end, where the time went")
 	f.StringVar(&detachKeys, "detach-keys", "", "keys that leave the container running (default ctrl-p,ctrl-q)")
 	flags.register(f)
 	cmd.RunE = a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
@@ -50,6 +52,7 @@ be run, 127 when it is not found, 128+N when signal N ended it.`,
 		}
 		return a.runAttached(ctx, c, &flags, o, sigProxy, detachKeys)
 	})
+	cmd.RunE = a.traced(&trace, cmd.RunE)
 	return cmd
 }
 

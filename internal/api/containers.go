@@ -97,13 +97,15 @@ func (s *server) containersCreate(w http.ResponseWriter, r *http.Request) error 
 		return err
 	}
 	name := strings.TrimPrefix(r.URL.Query().Get("name"), "/")
-	id, warnings, err := s.engine.Create(r.Context(), name, req.Config, req.HostConfig, req.NetworkingConfig, r.URL.Query().Get("platform"))
+	ctx, timing := engine.WithTiming(r.Context())
+	id, warnings, err := s.engine.Create(ctx, name, req.Config, req.HostConfig, req.NetworkingConfig, r.URL.Query().Get("platform"))
 	if err != nil {
 		return err
 	}
 	if warnings == nil {
 		warnings = []string{}
 	}
+	w.Header().Set("Server-Timing", timing.String())
 	return writeJSON(w, http.StatusCreated, container.CreateResponse{ID: id, Warnings: warnings})
 }
 

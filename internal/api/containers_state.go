@@ -20,7 +20,10 @@ func (s *server) containersStart(w http.ResponseWriter, r *http.Request) error {
 			return later("start from a checkpoint", "")
 		}
 	}
-	return done(w, s.engine.Start(r.Context(), mux.Vars(r)["name"]))
+	ctx, timing := engine.WithTiming(r.Context())
+	err := s.engine.Start(ctx, mux.Vars(r)["name"])
+	w.Header().Set("Server-Timing", timing.String())
+	return done(w, err)
 }
 
 func (s *server) containersStop(w http.ResponseWriter, r *http.Request) error {

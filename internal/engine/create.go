@@ -101,11 +101,13 @@ func (e *Engine) Create(ctx context.Context, name string, cfg *container.Config,
 func (c *Container) make(ctx context.Context) error {
 	var cu cleanup.Stack
 	defer cu.Clean()
+	took := newStopwatch(ctx)
 	rec, st := c.snapshot()
 	// Who removes the image from now on sees that it is used.
 	if _, err := c.e.images.Get(ctx, rec.Image.String()); err != nil {
 		return fmt.Errorf("cannot create container: its image was removed meanwhile: %w", err)
 	}
+	took.lap("image")
 	if err := os.Mkdir(string(c.dir), 0o711); err != nil {
 		return fmt.Errorf("cannot create container: %w", err)
 	}
@@ -124,6 +126,7 @@ func (c *Container) make(ctx context.Context) error {
 			return err
 		}
 	}
+	took.lap("state")
 	wall, err := c.e.wall(rec)
 	if err != nil {
 		return err
@@ -131,12 +134,14 @@ func (c *Container) make(ctx context.Context) error {
 	if err := wall.CreateWritable(ctx, string(c.dir), rec.Owner); err != nil {
 		return fmt.Errorf("cannot create container: %w", err)
 	}
+	took.lap("writable")
 	if err := c.saveStatus(st); err != nil {
 		return err
 	}
 	if err := state.SyncDir(c.e.dirs.Containers()); err != nil {
 		return fmt.Errorf("cannot create container: %w", err)
 	}
+	took.lap("sync")
 	cu.Release()
 	return nil
 }

@@ -81,7 +81,7 @@ func (c *Container) start(ctx context.Context) error {
 func (c *Container) bringUp(ctx context.Context, rec *record) error {
 	var cu cleanup.Stack
 	defer cu.Clean()
-	took := newStopwatch()
+	took := newStopwatch(ctx)
 	wall, err := c.e.wall(rec)
 	if err != nil {
 		return err
@@ -155,7 +155,7 @@ func (c *Container) bringUp(ctx context.Context, rec *record) error {
 		// It runs. A daemon that finds the older phase asks the agent.
 		c.e.log.Error("a running container is not recorded as such", "container", c.id, "error", err)
 	}
-	took.lap("state")
+	took.lap("record")
 	c.e.log.Debug("a container runs", append(took.attrs, "container", c.id, "isolation", rec.Isolation)...)
 	c.e.watch.Go(func() { c.watchEnd(k) })
 	if att != nil {

@@ -1,18 +1,61 @@
 package engine
 
-import "time"
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+)
 
-// stopwatch gathers how long steps take, for the log.
+// stopwatch gathers how long steps take, for the log and for a Timing.
 type stopwatch struct {
-	last  time.Time
-	attrs []any
+	last   time.Time
+	attrs  []any
+	timing *Timing
 }
 
-func newStopwatch() *stopwatch { return &stopwatch{last: time.Now()} }
+func newStopwatch(ctx context.Context) *stopwatch {
+	t, _ := ctx.Value(timingKey{}).(*Timing)
+	return &stopwatch{last: time.Now(), timing: t}
+}
 
 // lap ends a step.
 func (w *stopwatch) lap(step string) {
 	now := time.Now()
-	w.attrs = append(w.attrs, step, now.Sub(w.last).Round(10*time.Microsecond))
+	took := now.Sub(w.last)
+	w.attrs = append(w.attrs, step, took.Round(10*time.Microsecond))
 	w.last = now
+	if w.timing != nil {
+		w.timing.add(step, took)
+	}
+}
+
+// Timing is how long the steps of what was asked of the engine took.
+type Timing struct {
+	mu    sync.Mutex
+	steps []string
+}
+
+type timingKey struct{}
+
+// WithTiming returns a context with which the engine's methods say what took
+// how long.
+func WithTiming(ctx context.Context) (context.Context, *Timing) {
+	t := &Timing{}
+	return context.WithValue(ctx, timingKey{}, t), t
+}
+
+func (t *Timing) add(step string, took time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.steps = append(t.steps, fmt.Sprintf("%s;dur=%.2f", step, float64(took)/float64(time.Millisecond)))
+}
+
+// String is the value of a Server-Timing header (W3C Server Timing): steps in
+// their order, in milliseconds.
+func (t *Timing) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.Join(t.steps, ", ")
 }
