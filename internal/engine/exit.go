@@ -129,7 +129,7 @@ func (c *Container) giveBack(k kernel.Kernel) {
 		}
 	}
 	rec, st := c.snapshot()
-	took := newStopwatch()
+	took := newStopwatch(context.Background())
 	detach := func() {
 		if st.Attachment != nil {
 			step("network", func(ctx context.Context) error { return c.e.network.Detach(ctx, c.id) })
@@ -138,6 +138,12 @@ func (c *Container) giveBack(k kernel.Kernel) {
 	var wg sync.WaitGroup
 	if !rec.tap() { // else the hypervisor has it open
 		wg.Go(detach)
+	}
+	if c.discards(rec) {
+		// Nobody reads the disk again, so the guest need not write it out.
+		gone, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = k.Release(gone)
 	}
 	if !closed(k.Done()) {
 		step("container at its agent", func(ctx context.Context) error {
@@ -157,4 +163,13 @@ func (c *Container) giveBack(k kernel.Kernel) {
 	took.lap("kernel and network")
 	c.e.log.Debug("a container has ended", append(took.attrs, "container", c.id)...)
 	os.RemoveAll(c.e.dirs.RunDir(runName(rec.Isolation), c.id))
+}
+
+// discards says whether nothing remains of what a container's own kernel holds
+// once it has ended.
+func (c *Container) discards(rec *record) bool {
+	c.mu.Lock()
+	keep := c.keep > 0
+	c.mu.Unlock()
+	return rec.ownKernel() && rec.Host.AutoRemove && !keep && len(rec.shared()) == 0
 }

@@ -110,7 +110,7 @@ const (
 func (g *guest) Release(ctx context.Context) error {
 	g.release.Do(func() {
 		close(g.releasing)
-		if g.proc.alive() {
+		if g.proc.alive() && ctx.Err() == nil {
 			sctx, cancel := context.WithTimeout(ctx, shutdownTime)
 			err := call(sctx, g.proc, g.client, agent.MethodShutdown, nil, nil)
 			cancel()
