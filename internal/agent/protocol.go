@@ -7,7 +7,7 @@ import (
 )
 
 // Version is the protocol's version. A daemon refuses an agent of another one.
-const Version = 1
+const Version = 2
 
 // MaxFrame bounds a request or response frame, in bytes.
 const MaxFrame = 8 << 20
