@@ -82,8 +82,17 @@ func TestStats(t *testing.T) {
 	}
 	want := statsRow{
 		Container: "web", ID: "0123456789ab", Name: "web", CPUPerc: "80.00%", MemUsage: "2MiB / 8MiB", MemPerc: "25.00%",
-		NetIO: "1kB / 2kB", BlockIO: "5kB / 1B", PIDs: "3",
+		NetIO: "1kB / 2kB", BlockIO: "5kB / 1B", PIDs: "3", Hypervisor: "-", HypervisorCPU: "-", HypervisorMem: "-",
 	}
+	if d := cmp.Diff(want, newStatsRow("web", s, false)); d != "" {
+		t.Error(d)
+	}
+	s.Read = time.Now()
+	s.PreRead = s.Read.Add(-2 * time.Second)
+	s.MemoryStats.Stats["abode_hypervisor_bytes"] = 45 << 20
+	s.MemoryStats.Stats["abode_hypervisor_cpu_nanoseconds"] = 7e9
+	s.MemoryStats.Stats["abode_hypervisor_precpu_nanoseconds"] = 6e9
+	want.Hypervisor, want.HypervisorCPU, want.HypervisorMem = "50.00% / 45MiB", "50.00%", "45MiB"
 	if d := cmp.Diff(want, newStatsRow("web", s, false)); d != "" {
 		t.Error(d)
 	}

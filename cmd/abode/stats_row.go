@@ -13,19 +13,25 @@ import (
 var statsHeaders = format.Headers{
 	"Container": "CONTAINER", "ID": "CONTAINER ID", "Name": "NAME", "CPUPerc": "CPU %", "MemUsage": "MEM USAGE / LIMIT",
 	"MemPerc": "MEM %", "NetIO": "NET I/O", "BlockIO": "BLOCK I/O", "PIDs": "PIDS",
+	"Hypervisor": "HYPERVISOR CPU / MEM", "HypervisorCPU": "HYPERVISOR CPU", "HypervisorMem": "HYPERVISOR MEM",
 }
 
-const statsTable = "{{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.NetIO}}\t{{.BlockIO}}\t{{.PIDs}}"
+const statsTable = "{{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.NetIO}}\t{{.BlockIO}}\t{{.PIDs}}\t{{.Hypervisor}}"
 
 // statsRow is what a container uses, as `stats --format` sees it.
 type statsRow struct {
 	BlockIO, CPUPerc, Container, ID, MemPerc, MemUsage, Name, NetIO, PIDs string
+
+	// What the host has to do for a virtual machine, the workload included; "-"
+	// where there is none.
+	Hypervisor, HypervisorCPU, HypervisorMem string
 }
 
 // emptyStatsRow stands for a container of which nothing is known (yet).
 func emptyStatsRow(id string, noTrunc bool) statsRow {
 	r := statsRow{
 		Container: id, ID: id, Name: "--", CPUPerc: "--", MemUsage: "-- / --", MemPerc: "--", NetIO: "-- / --", BlockIO: "-- / --", PIDs: "--",
+		Hypervisor: "--", HypervisorCPU: "--", HypervisorMem: "--",
 	}
 	if !noTrunc {
 		r.ID = format.ShortID(id)
@@ -59,7 +65,23 @@ func newStatsRow(name string, s container.StatsResponse, noTrunc bool) statsRow 
 		}
 	}
 	r.NetIO, r.BlockIO = both(rx, tx), both(read, written)
+	r.Hypervisor, r.HypervisorCPU, r.HypervisorMem = "-", "-", "-"
+	if bytes := s.MemoryStats.Stats["abode_hypervisor_bytes"]; bytes > 0 {
+		r.HypervisorCPU, r.HypervisorMem = fmt.Sprintf("%.2f%%", hypervisorPercent(s)), units.BytesSize(float64(bytes))
+		r.Hypervisor = r.HypervisorCPU + " / " + r.HypervisorMem
+	}
 	return r
+}
+
+// hypervisorPercent is what the hypervisor took of the host's CPUs since the
+// sample before, 100 for each CPU that is busy.
+func hypervisorPercent(s container.StatsResponse) float64 {
+	now, before := s.MemoryStats.Stats["abode_hypervisor_cpu_nanoseconds"], s.MemoryStats.Stats["abode_hypervisor_precpu_nanoseconds"]
+	took := s.Read.Sub(s.PreRead)
+	if before == 0 || now <= before || took <= 0 {
+		return 0
+	}
+	return float64(now-before) / float64(took) * 100
 }
 
 func both(a, b float64) string {

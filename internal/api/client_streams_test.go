@@ -14,6 +14,8 @@ import (
 	"github.com/moby/moby/api/types"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
+
+	"github.com/abode-run/abode/internal/engine"
 )
 
 func testAttach(t *testing.T, tc *caseContext) {
@@ -239,6 +241,10 @@ func testStats(t *testing.T, tc *caseContext) {
 		}
 		if st.ID != id || st.Read.IsZero() || st.MemoryStats.Usage == 0 || st.PidsStats.Current == 0 || st.CPUStats.SystemUsage == 0 {
 			t.Errorf("%+v: %+v", o, st)
+		}
+		beside := st.MemoryStats.Stats
+		if vm := tc.isolation == "vm"; beside[engine.HypervisorMemory] > st.MemoryStats.Usage != vm || beside[engine.HypervisorCPU] > 0 != vm {
+			t.Errorf("%+v: the hypervisor: %v", o, beside)
 		}
 		if has := !st.PreRead.IsZero() && st.PreCPUStats.SystemUsage > 0; has != previous {
 			t.Errorf("%+v: a previous sample: %v", o, has)

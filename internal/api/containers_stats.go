@@ -8,6 +8,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/gorilla/mux"
 	"github.com/moby/moby/api/types/container"
+
+	"github.com/abode-run/abode/internal/engine"
 )
 
 // statsInterval is the time between two samples of a stream.
@@ -77,6 +79,9 @@ func (s *server) stats(r *http.Request, id, name string) (container.StatsRespons
 // follow puts what a sample has to be compared with into it.
 func follow(now *container.StatsResponse, before container.StatsResponse) {
 	now.PreRead, now.PreCPUStats = before.Read, before.CPUStats
+	if cpu, ok := before.MemoryStats.Stats[engine.HypervisorCPU]; ok && now.MemoryStats.Stats != nil {
+		now.MemoryStats.Stats[engine.HypervisorCPUBefore] = cpu
+	}
 }
 
 // sleep waits, or less when the client hangs up.

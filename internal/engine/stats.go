@@ -2,10 +2,21 @@ package engine
 
 import (
 	"context"
+	"time"
 
 	"github.com/moby/moby/api/types/container"
 
 	"github.com/abode-run/abode/internal/agent"
+)
+
+// Keys of MemoryStats.Stats, which has room for what Docker has no word for:
+// what the hypervisor of a virtual machine and its helpers take of the host.
+// The guest is in it, and so is the workload; both are 0 for a container.
+const (
+	HypervisorMemory = "abode_hypervisor_bytes"           // their share (PSS): what clones have in common is divided
+	HypervisorCPU    = "abode_hypervisor_cpu_nanoseconds" // since they started
+	// HypervisorCPUBefore is HypervisorCPU of the sample before.
+	HypervisorCPUBefore = "abode_hypervisor_precpu_nanoseconds"
 )
 
 // Stats takes one sample of what a running container uses. What it is to be
@@ -23,9 +34,15 @@ func (e *Engine) Stats(ctx context.Context, name string) (container.StatsRespons
 	if err := client.Call(ctx, agent.MethodStats, agent.IDRequest{ID: c.id}, &s); err != nil {
 		return container.StatsResponse{}, fromAgent(err)
 	}
-	rec, _ := c.snapshot()
+	c.mu.Lock()
+	rec, k := c.rec, c.kernel
+	c.mu.Unlock()
+	var beside hostUse
+	if k != nil {
+		beside = useOf(k.Processes())
+	}
 	res := container.StatsResponse{
-		ID: c.id, Name: "/" + rec.Name, OSType: "linux", Read: s.Read,
+		ID: c.id, Name: "/" + rec.Name, OSType: "linux", Read: time.Now().UTC(), // a guest's clock is the guest's
 		CPUStats: container.CPUStats{
 			CPUUsage:    container.CPUUsage{TotalUsage: s.CPUTotal, UsageInUsermode: s.CPUUser, UsageInKernelmode: s.CPUSystem},
 			SystemUsage: s.SystemCPU, OnlineCPUs: s.OnlineCPUs,
@@ -33,7 +50,11 @@ func (e *Engine) Stats(ctx context.Context, name string) (container.StatsRespons
 		MemoryStats: container.MemoryStats{
 			Usage: s.Memory, Limit: s.MemoryLimit,
 			// Clients subtract one of these: the former on cgroup v1, the latter on v2.
-			Stats: map[string]uint64{"total_inactive_file": s.MemoryCache, "inactive_file": s.MemoryCache},
+			// The others are Abode's own: no other field takes them.
+			Stats: map[string]uint64{
+				"total_inactive_file": s.MemoryCache, "inactive_file": s.MemoryCache,
+				HypervisorMemory: beside.memory, HypervisorCPU: beside.cpu,
+			},
 		},
 		PidsStats: container.PidsStats{Current: s.PIDs, Limit: s.PIDsLimit},
 		BlkioStats: container.BlkioStats{IoServiceBytesRecursive: []container.BlkioStatEntry{
