@@ -11,7 +11,9 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/abode-run/abode/internal/api"
 	"github.com/abode-run/abode/internal/engine"
+	"github.com/abode-run/abode/internal/metrics"
 )
 
 func main() {
@@ -38,11 +40,14 @@ func run(o options) error {
 	// A client that hangs up, and a closed terminal, are no reason to end.
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
 
-	e, err := engine.Open(ctx, o.config(log))
+	observer := metrics.New()
+	cfg := o.config(log)
+	cfg.Observer = observer
+	e, err := engine.Open(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	err = serve(ctx, e, o, log)
+	err = serve(ctx, api.New(e, log, api.Metrics(observer.Handler(e.Figures, log))), o, log)
 	log.Info("ending; containers that run go on")
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()

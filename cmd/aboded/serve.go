@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/abode-run/abode/internal/api"
-	"github.com/abode-run/abode/internal/engine"
 )
 
 const (
@@ -32,7 +31,7 @@ func defaultHost(run string) string {
 }
 
 // serve serves the API on all addresses until ctx ends or one of them fails.
-func serve(ctx context.Context, e *engine.Engine, o options, log *slog.Logger) error {
+func serve(ctx context.Context, h http.Handler, o options, log *slog.Logger) error {
 	var listeners []net.Listener
 	closeAll := func() {
 		for _, l := range listeners {
@@ -47,7 +46,7 @@ func serve(ctx context.Context, e *engine.Engine, o options, log *slog.Logger) e
 		}
 		listeners = append(listeners, ls...)
 	}
-	srv := api.NewServer(api.New(e, log), log)
+	srv := api.NewServer(h, log)
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	srv.BaseContext = func(net.Listener) context.Context { return base }

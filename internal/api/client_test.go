@@ -54,7 +54,7 @@ func TestClient(t *testing.T) {
 			}
 			for name, f := range map[string]func(*testing.T, *caseContext){
 				"life": testLife, "attach": testAttach, "detach": testDetach, "wait": testWait, "logs": testLogs,
-				"exec": testExec, "files": testFiles, "stats": testStats, "events": testEvents, "errors": testErrors,
+				"exec": testExec, "files": testFiles, "stats": testStats, "metrics": testMetrics, "events": testEvents, "errors": testErrors,
 			} {
 				t.Run(name, func(t *testing.T) { f(t, tc) })
 			}

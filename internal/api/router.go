@@ -21,6 +21,7 @@ type server struct {
 	engine   *engine.Engine
 	log      *slog.Logger
 	hostsDir string
+	metrics  http.Handler // nil: there are none
 }
 
 // An Option changes what New makes.
@@ -34,6 +35,11 @@ func HostsDir(dir string) Option {
 			s.hostsDir = dir
 		}
 	}
+}
+
+// Metrics serves what Prometheus scrapes.
+func Metrics(h http.Handler) Option {
+	return func(s *server) { s.metrics = h }
 }
 
 // route is one endpoint. Paths are without the version prefix.

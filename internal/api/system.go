@@ -19,6 +19,7 @@ func (s *server) systemRoutes() []route {
 		{"GET", "/info", s.info},
 		{"GET", "/events", s.events},
 		{"GET", "/system/df", s.diskUsage},
+		{"GET", "/metrics", s.scrape},
 		{"POST", "/auth", s.auth},
 	}
 }
@@ -84,4 +85,13 @@ func (s *server) info(w http.ResponseWriter, r *http.Request) error {
 		info.Swarm.LocalNodeState = swarm.LocalNodeStateInactive // else the CLI shows a node without a name
 	}
 	return writeJSON(w, http.StatusOK, info)
+}
+
+// scrape answers Prometheus, in the format that it asks for.
+func (s *server) scrape(w http.ResponseWriter, r *http.Request) error {
+	if s.metrics == nil {
+		return notFound("page not found")
+	}
+	s.metrics.ServeHTTP(w, r)
+	return nil
 }

@@ -34,4 +34,5 @@ type Config struct {
 	NoAhead          bool   // no interface and no guest is kept ready for a container to come
 	Version          string
 	Log              *slog.Logger
+	Observer         Observer // nil: nobody
 }

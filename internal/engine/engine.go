@@ -53,6 +53,9 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Observer == nil {
+		cfg.Observer = nobody{}
+	}
 	switch cfg.DefaultIsolation {
 	case "":
 		cfg.DefaultIsolation = kernel.Container

@@ -98,6 +98,8 @@ func (c *Container) finish(k kernel.Kernel, exit agent.Exit, why string) {
 	if err != nil {
 		c.e.log.Error("an exit is not recorded; the next daemon will report the container as died", "container", c.id, "error", err)
 	}
+	rec, _ := c.snapshot()
+	c.e.cfg.Observer.Ended(rec.Isolation)
 	if exit.OOMKilled {
 		c.event(events.ActionOOM, nil)
 	}
@@ -109,7 +111,6 @@ func (c *Container) finish(k kernel.Kernel, exit agent.Exit, why string) {
 	close(done)
 	c.mu.Lock()
 	keep := c.keep > 0
-	rec := c.rec
 	c.mu.Unlock()
 	if rec.Host.AutoRemove && !keep {
 		if err := c.remove(context.WithoutCancel(c.e.ctx), RemoveOptions{Volumes: true}); err != nil {
@@ -161,7 +162,7 @@ func (c *Container) giveBack(k kernel.Kernel) {
 	}
 	wg.Wait()
 	took.lap("kernel and network")
-	c.e.log.Debug("a container has ended", append(took.attrs, "container", c.id)...)
+	c.e.log.Debug("a container has ended", append(took.attrs(), "container", c.id)...)
 	os.RemoveAll(c.e.dirs.RunDir(runName(rec.Isolation), c.id))
 }
 

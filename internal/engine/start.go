@@ -68,6 +68,7 @@ func (c *Container) start(ctx context.Context) error {
 		err = fmt.Errorf("cannot start container: %w", cause)
 	}
 	c.failed(code, err)
+	c.e.cfg.Observer.StartFailed(rec.Isolation)
 	c.op.unlock()
 	if rec.Host.AutoRemove {
 		if rerr := c.remove(context.WithoutCancel(ctx), RemoveOptions{Force: true, Volumes: true}); rerr != nil {
@@ -156,7 +157,8 @@ func (c *Container) bringUp(ctx context.Context, rec *record) error {
 		c.e.log.Error("a running container is not recorded as such", "container", c.id, "error", err)
 	}
 	took.lap("record")
-	c.e.log.Debug("a container runs", append(took.attrs, "container", c.id, "isolation", rec.Isolation)...)
+	c.e.cfg.Observer.Started(rec.Isolation, took.last.Sub(took.began), took.steps)
+	c.e.log.Debug("a container runs", append(took.attrs(), "container", c.id, "isolation", rec.Isolation)...)
 	c.e.watch.Go(func() { c.watchEnd(k) })
 	if att != nil {
 		c.e.stockSpares(rec)

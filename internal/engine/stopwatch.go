@@ -8,27 +8,37 @@ import (
 	"time"
 )
 
-// stopwatch gathers how long steps take, for the log and for a Timing.
+// stopwatch gathers how long steps take, for the log, a Timing and the Observer.
 type stopwatch struct {
-	last   time.Time
-	attrs  []any
-	timing *Timing
+	began, last time.Time
+	steps       []Step
+	timing      *Timing
 }
 
 func newStopwatch(ctx context.Context) *stopwatch {
 	t, _ := ctx.Value(timingKey{}).(*Timing)
-	return &stopwatch{last: time.Now(), timing: t}
+	now := time.Now()
+	return &stopwatch{began: now, last: now, timing: t}
 }
 
 // lap ends a step.
 func (w *stopwatch) lap(step string) {
 	now := time.Now()
 	took := now.Sub(w.last)
-	w.attrs = append(w.attrs, step, took.Round(10*time.Microsecond))
+	w.steps = append(w.steps, Step{step, took})
 	w.last = now
 	if w.timing != nil {
 		w.timing.add(step, took)
 	}
+}
+
+// attrs are the steps for a log line.
+func (w *stopwatch) attrs() []any {
+	var list []any
+	for _, s := range w.steps {
+		list = append(list, s.Name, s.Took.Round(10*time.Microsecond))
+	}
+	return list
 }
 
 // Timing is how long the steps of what was asked of the engine took.
