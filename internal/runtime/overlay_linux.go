@@ -7,6 +7,7 @@ import (
 	goruntime "runtime"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -85,43 +86,150 @@ func (fs *rootfs) close() {
 	fs.undo()
 }
 
-// overlay mounts the layers of fs. Overlayfs takes clones of the mounts that it
-// is given, so the idmapped ones need to be attached only until it is mounted.
+// overlayOptions keep out of the writable layer what diff and another kernel
+// could not read. Parameters of a kernel that lacks one fail, so each is tried.
+var overlayOptions = []string{"redirect_dir=nofollow", "metacopy=off", "index=off", "xino=off"}
+
+// overlay stacks the layers of fs and returns the mount, detached.
 func overlay(dir string, fs *rootfs, userns int, uid, gid int) (int, error) {
+	if stacksDetached() {
+		return overlayDetached(fs, userns, uid, gid)
+	}
+	return overlayAttached(dir, fs, userns, uid, gid)
+}
+
+// stacksDetached says whether overlayfs takes descriptors, of mounts that are
+// attached nowhere: Linux 6.15. Attaching them is quick, but the kernel lets a
+// grace period pass when they are taken off again.
+var stacksDetached = sync.OnceValue(func() bool {
+	var u unix.Utsname
+	var major, minor int
+	if unix.Uname(&u) != nil {
+		return false
+	}
+	_, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor)
+	return err == nil && (major > 6 || major == 6 && minor >= 15)
+})
+
+func overlayDetached(fs *rootfs, userns int, uid, gid int) (mount int, err error) {
+	var cu cleanup.Stack
+	defer cu.Clean()
+	open := func(path string) (int, error) {
+		fd, err := mappedTree(path, userns)
+		if err == nil {
+			cu.Add(func() { unix.Close(fd) })
+		}
+		return fd, err
+	}
+	type part struct {
+		key string
+		fd  int
+	}
+	var parts []part
+	for i := len(fs.layers) - 1; i >= 0; i-- { // overlayfs wants the highest first
+		fd, err := open(fs.layers[i].dir)
+		if err != nil {
+			return -1, err
+		}
+		parts = append(parts, part{"lowerdir+", fd})
+	}
+	if fs.upper != "" {
+		upper, err := open(fs.upper)
+		if err != nil {
+			return -1, err
+		}
+		for _, d := range [][2]string{{"upperdir", "upper"}, {"workdir", "work"}} {
+			fd, err := unix.Openat(upper, d[1], unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+			if err != nil {
+				return -1, fmt.Errorf("cannot open the writable layer: %w", err)
+			}
+			cu.Add(func() { unix.Close(fd) })
+			parts = append(parts, part{d[0], fd})
+		}
+	}
+	err = asOwner(uid, gid, func() error {
+		ctx, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(ctx)
+		for _, p := range parts {
+			if err := unix.FsconfigSetFd(ctx, p.key, p.fd); err != nil {
+				return fmt.Errorf("%s: %w%s", p.key, err, fsLog(ctx))
+			}
+		}
+		for _, o := range append([]string{"source=overlay"}, overlayOptions...) {
+			key, value, _ := strings.Cut(o, "=")
+			if err := unix.FsconfigSetString(ctx, key, value); err != nil {
+				return fmt.Errorf("%s: %w%s", o, err, fsLog(ctx))
+			}
+		}
+		if err := unix.FsconfigCreate(ctx); err != nil {
+			return fmt.Errorf("%w%s", err, fsLog(ctx))
+		}
+		mount, err = unix.Fsmount(ctx, unix.FSMOUNT_CLOEXEC, overlayAttr(userns))
+		return err
+	})
+	if err != nil {
+		return -1, fmt.Errorf("cannot stack %d layers: %w", len(fs.layers), err)
+	}
+	return mount, nil
+}
+
+// overlayAttr: device nodes of an image belong to this kernel's own user
+// namespace and would work; they are none of a container's.
+func overlayAttr(userns int) int {
+	if userns >= 0 {
+		return unix.MOUNT_ATTR_NODEV
+	}
+	return 0
+}
+
+// mappedTree returns a detached mount of a directory, with the owners of its
+// files mapped into userns; -1: a descriptor of the directory as it is.
+func mappedTree(path string, userns int) (int, error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return -1, fmt.Errorf("cannot open %s: %w", path, err)
+	}
+	if userns < 0 {
+		return fd, nil
+	}
+	defer unix.Close(fd)
+	clone, err := cloneTree(fd, "", false)
+	if err != nil {
+		return -1, fmt.Errorf("cannot clone the mount of %s: %w", path, err)
+	}
+	if err := setAttr(clone, unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(userns)}, false); err != nil {
+		unix.Close(clone)
+		return -1, fmt.Errorf("cannot map the owners of %s: %w: its file system must support idmapped mounts (or use --userns host)", path, err)
+	}
+	return clone, nil
+}
+
+// overlayAttached does it with the older kernels' call. Overlayfs takes clones
+// of the mounts that it is given, so the idmapped ones need to be attached only
+// until it is mounted.
+func overlayAttached(dir string, fs *rootfs, userns int, uid, gid int) (int, error) {
 	var cu cleanup.Stack
 	defer cu.Clean()
 	var lower []string
 	open := func(name, path string) (string, error) {
-		fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+		fd, err := mappedTree(path, userns)
 		if err != nil {
-			return "", fmt.Errorf("cannot open %s: %w", path, err)
+			return "", err
 		}
-		plain := fd
-		cu.Add(func() { unix.Close(plain) })
+		cu.Add(func() { unix.Close(fd) })
 		if userns >= 0 {
 			at := filepath.Join(dir, name)
 			if err := os.Mkdir(at, 0o700); err != nil {
 				return "", fmt.Errorf("cannot make a mount point: %w", err)
 			}
 			cu.Add(func() { os.Remove(at) })
-			clone, err := cloneTree(fd, "", false)
-			if err != nil {
-				return "", fmt.Errorf("cannot clone the mount of %s: %w", path, err)
-			}
-			defer unix.Close(clone)
-			if err := setAttr(clone, unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(userns)}, false); err != nil {
-				return "", fmt.Errorf("cannot map the owners of %s: %w: its file system must support idmapped mounts (or use --userns host)", path, err)
-			}
-			if err := unix.MoveMount(clone, "", unix.AT_FDCWD, at, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+			if err := unix.MoveMount(fd, "", unix.AT_FDCWD, at, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 				return "", fmt.Errorf("cannot attach the mapped mount of %s: %w", path, err)
 			}
 			cu.Add(func() { unix.Unmount(at, unix.MNT_DETACH) })
-			mapped, err := unix.Open(at, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
-			if err != nil {
-				return "", fmt.Errorf("cannot open the mapped mount of %s: %w", path, err)
-			}
-			cu.Add(func() { unix.Close(mapped) })
-			fd = mapped
 		}
 		return "/proc/self/fd/" + strconv.Itoa(fd), nil
 	}
@@ -140,9 +248,7 @@ func overlay(dir string, fs *rootfs, userns int, uid, gid int) (int, error) {
 		}
 		data += ",upperdir=" + upper + "/upper,workdir=" + upper + "/work"
 	}
-	// What these would store in the writable layer, diff and another kernel
-	// could not read. Parameters of a kernel that lacks one fail, so each is tried.
-	data += ",redirect_dir=nofollow,metacopy=off,index=off,xino=off"
+	data += "," + strings.Join(overlayOptions, ",")
 
 	at := filepath.Join(dir, "merged")
 	if err := os.Mkdir(at, 0o700); err != nil {
@@ -150,9 +256,7 @@ func overlay(dir string, fs *rootfs, userns int, uid, gid int) (int, error) {
 	}
 	cu.Add(func() { os.Remove(at) })
 	flags := uintptr(0)
-	if userns >= 0 {
-		// Device nodes of an image belong to this kernel's own user namespace
-		// and would work; they are none of the container's.
+	if overlayAttr(userns) != 0 {
 		flags |= unix.MS_NODEV
 	}
 	if err := asOwner(uid, gid, func() error { return unix.Mount("overlay", at, "overlay", flags, data) }); err != nil {
