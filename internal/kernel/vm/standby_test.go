@@ -104,6 +104,20 @@ func TestStandbyEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	// One of another shape gives its interface up.
+	proc = prepare(t, p, pl)
+	pl.Memory *= 2
+	k = place(t, p, pl)
+	if out, _ := run(t, k, create(k, pl, "echo other")); out != "other\n" {
+		t.Errorf("%q", out)
+	}
+	if proc.alive() {
+		t.Error("a guest of another shape lives on")
+	}
+	if err := k.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+
 	proc = prepare(t, p, pl)
 	next, err := New(p.cfg)
 	if err != nil {
