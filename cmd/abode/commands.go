@@ -36,6 +36,7 @@ var entries = []entry{
 	{"inspect", groupContainers, newInspect},
 	{"top", groupContainers, newTop},
 	{"stats", groupContainers, newStats},
+	{"compare", groupContainers, newCompare},
 	{"port", groupContainers, newPort},
 	{"diff", groupContainers, newDiff},
 	{"cp", groupContainers, newCp},

@@ -12,6 +12,7 @@ import (
 var allowed = []string{
 	"github.com/abode-run/abode/cmd/abode",
 	"github.com/abode-run/abode/internal/cli",
+	"github.com/abode-run/abode/internal/compare", // it is of clients alone too
 	"github.com/abode-run/abode/internal/version",
 
 	"github.com/spf13/cobra", "github.com/spf13/pflag",

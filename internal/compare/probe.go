@@ -1,0 +1,121 @@
+package compare
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+)
+
+// probeTime is what the probe may take: the first virtual machine of a kind
+// boots, and its template is made.
+const probeTime = 3 * time.Minute
+
+// probe runs the image's own cat in place of its command: it prints what the
+// kernel says of it, and then waits for input, so that the host can look at it.
+// It also makes the engine warm: the runs that count come after it.
+func (e *Entrant) probe(ctx context.Context, p *Plan) (f Facts, err error) {
+	config := &container.Config{
+		Entrypoint: []string{"cat"}, Cmd: append(append([]string{}, probeFiles...), "-"),
+		OpenStdin: true, StdinOnce: true, AttachStdin: true, AttachStdout: true, AttachStderr: true,
+	}
+	m, err := e.create(ctx, p, client.ContainerCreateOptions{Config: config, HostConfig: &container.HostConfig{NetworkMode: "none"}})
+	if err != nil {
+		return f, err
+	}
+	defer func() { err = errors.Join(err, m.remove(ctx)) }()
+	conn, err := e.Client.ContainerAttach(ctx, m.id, client.ContainerAttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
+	if err != nil {
+		return f, fmt.Errorf("cannot attach: %w", err)
+	}
+	defer conn.Close()
+	if err := m.start(ctx); err != nil {
+		return f, err
+	}
+	stop := context.AfterFunc(ctx, conn.Close) // ends the reading
+	defer stop()
+	_ = conn.Conn.SetReadDeadline(time.Now().Add(probeTime))
+	var out probeOutput
+	_, err = stdcopy.StdCopy(&out, io.Discard, conn.Reader)
+	if ctx.Err() != nil {
+		return f, ctx.Err()
+	}
+	in, complete := parseProbe(out.String())
+	if !complete {
+		return f, fmt.Errorf("the image's cat did not tell all of %s (%w)", strings.Join(probeFiles, ", "), orEOF(err))
+	}
+	f = in.Facts
+	e.look(ctx, p, m.id, &in, &f)
+	return f, nil
+}
+
+// look adds to f what this machine sees of the container from outside.
+func (e *Entrant) look(ctx context.Context, p *Plan, id string, in *inside, f *Facts) {
+	if e.Elsewhere == "" {
+		switch ours := p.Host.bootID(); {
+		case ours == "" || in.bootID == "":
+		case ours == in.bootID:
+			f.Kernel = kernelShared
+		default:
+			f.Kernel = kernelOwn
+		}
+	}
+	seen, err := e.processes(ctx, p.Host, id)
+	if err != nil {
+		return
+	}
+	outside := p.Host.facts(seen)
+	f.Namespaces, f.Hypervisor = outside.Namespaces, outside.Hypervisor
+}
+
+// facts is what the host's /proc tells of a container.
+func (h *Host) facts(seen found) (f Facts) {
+	if pid := seen.first; pid != 0 {
+		dir := fmt.Sprintf("%s/%d", h.Proc, pid)
+		status, _ := os.ReadFile(dir + "/status")
+		users, _ := os.ReadFile(dir + "/uid_map")
+		in, _ := parseProbe(string(status) + string(users))
+		f = in.Facts
+		f.Kernel, f.Release, f.Namespaces = kernelShared, h.Machine().Kernel, h.namespaces(pid)
+	}
+	if seen.hypervisor != nil {
+		var uid int
+		if ids := h.status(seen.hypervisor.pid, "Uid"); len(ids) > 1 {
+			if _, err := fmt.Sscan(ids[1], &uid); err == nil {
+				f.Hypervisor = &uid
+			}
+		}
+	}
+	return f
+}
+
+// probeOutput takes output until it is complete, or too much.
+type probeOutput struct{ bytes.Buffer }
+
+var errComplete = errors.New("complete")
+
+func (o *probeOutput) Write(b []byte) (int, error) {
+	if o.Len()+len(b) > 64<<10 {
+		return 0, errors.New("it prints more than these files hold")
+	}
+	o.Buffer.Write(b)
+	if _, complete := parseProbe(o.String()); complete && bytes.HasSuffix(o.Bytes(), []byte("\n")) {
+		return len(b), errComplete
+	}
+	return len(b), nil
+}
+
+func orEOF(err error) error {
+	if err == nil {
+		return errors.New("it ended")
+	}
+	return err
+}

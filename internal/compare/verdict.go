@@ -1,0 +1,180 @@
+package compare
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// verdict says in words what the numbers say, each contestant beside the first.
+func (r *Report) verdict() []string {
+	words := []string{}
+	if len(r.Contestants) == 0 {
+		return words
+	}
+	base := &r.Contestants[0]
+	for i := range r.Contestants[1:] {
+		words = append(words, beside(base, &r.Contestants[i+1]))
+	}
+	for i := range r.Contestants {
+		if s := r.Contestants[i].wall(); s != "" {
+			words = append(words, s)
+		}
+	}
+	for i := range r.Contestants {
+		words = append(words, r.Contestants[i].caveats()...)
+	}
+	for i := range r.Contestants {
+		if c := &r.Contestants[i]; c.ImageID != "" && base.ImageID != "" && c.ImageID != base.ImageID {
+			words = append(words, fmt.Sprintf("Take care: the image of that name is not the same for %s (%s, not %s).",
+				c.Name, shortDigest(c.ImageID), shortDigest(base.ImageID)))
+		}
+	}
+	if r.Repeat < fewest {
+		words = append(words, fmt.Sprintf("This is of %s: a look, not a measurement; %d are the fewest that can tell a difference from chance.", counted(r.Repeat, "run"), fewest))
+	}
+	return words
+}
+
+// called is a contestant as a sentence has it.
+func (c *Contestant) called() string {
+	switch c.Name {
+	case "container":
+		return "the container"
+	case "vm":
+		return "the virtual machine"
+	default:
+		return c.Name + "'s container"
+	}
+}
+
+func sentence(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+// beside compares c with base.
+func beside(base, c *Contestant) string {
+	var parts []string
+	for _, m := range metrics {
+		a, ok := base.Metrics[m.key]
+		b, both := c.Metrics[m.key]
+		if !ok || !both {
+			continue
+		}
+		parts = append(parts, m.difference(a, b))
+	}
+	if parts == nil {
+		return fmt.Sprintf("%s and %s have no number in common.", sentence(c.called()), base.called())
+	}
+	return fmt.Sprintf("%s, beside %s: %s.", sentence(c.called()), base.called(), strings.Join(parts, "; "))
+}
+
+// phrases are how a metric that grew or shrank is told: more, less, the same,
+// and what to call it.
+var phrases = map[string][4]string{
+	"start":  {"it starts %s slower", "it starts %s faster", "it starts about as fast", "its start"},
+	"output": {"its first output comes %s later", "its first output comes %s sooner", "its first output comes about as soon", "its first output"},
+	"http":   {"its first HTTP answer comes %s later", "its first HTTP answer comes %s sooner", "its first HTTP answer comes about as soon", "its first HTTP answer"},
+	"run":    {"the command takes %s longer", "the command takes %s less time", "the command takes about as long", "how long the command takes"},
+	"memory": {"it costs %s more memory", "it costs %s less memory", "it costs about as much memory", "its memory"},
+	"cpu":    {"it uses %s more CPU time", "it uses %s less CPU time", "it uses about as much CPU time", "its CPU time"},
+}
+
+// difference tells how b differs from a, and both medians.
+func (m metric) difference(a, b Stat) string {
+	p, both := phrases[m.key], fmt.Sprintf(" (%s, not %s)", m.text(b.Median), m.text(a.Median))
+	low, high, phrase := a.Median, b.Median, p[0]
+	if b.Median < a.Median {
+		low, high, phrase = b.Median, a.Median, p[1]
+	}
+	switch {
+	case a.near(b):
+		return p[2] + fmt.Sprintf(" (%s and %s)", m.text(b.Median), m.text(a.Median))
+	case min(a.N, b.N) < fewest:
+		return p[3] + fmt.Sprintf(": %s, not %s, in too few runs to tell", m.text(b.Median), m.text(a.Median))
+	case !a.apart(b):
+		return p[3] + fmt.Sprintf(" may differ by chance alone (%s and %s)", m.text(b.Median), m.text(a.Median))
+	case m.key == "memory" || m.key == "cpu" || low == 0:
+		return fmt.Sprintf(phrase, m.text(high-low)) + both
+	case high/low < 2:
+		return fmt.Sprintf(phrase, fmt.Sprintf("%.0f%%", percent(low, high, b.Median < a.Median))) + both
+	default:
+		return fmt.Sprintf(phrase, figures(high/low)+" times") + both
+	}
+}
+
+// percent is how much more high is than low, or how much less low is than high.
+func percent(low, high float64, less bool) float64 {
+	if less {
+		return (high - low) / high * 100
+	}
+	return (high - low) / low * 100
+}
+
+// wall says what stands between the workload and the host.
+func (c *Contestant) wall() string {
+	f := &c.Isolation
+	switch f.Kernel {
+	case kernelOwn:
+		return fmt.Sprintf("The kernel of %s is its own%s: who breaks it has the guest, and the host is behind the hypervisor.", c.called(), inBrackets(f.Release))
+	case kernelShared:
+		s := fmt.Sprintf("%s shares the host's kernel%s: a hole in that kernel is a hole in the wall.", sentence(c.called()), inBrackets(f.Release))
+		var weak []string
+		if f.Seccomp == "off" {
+			weak = append(weak, "no seccomp filter is set")
+		}
+		if id, known := f.root(); known && id == 0 {
+			weak = append(weak, "its root is the host's root")
+		}
+		if slices.Contains(f.Capabilities, "sys_admin") {
+			weak = append(weak, "it has the capability sys_admin")
+		}
+		if weak != nil {
+			s += " " + sentence(strings.Join(weak, "; ")) + "."
+		}
+		return s
+	default:
+		return ""
+	}
+}
+
+func inBrackets(s string) string {
+	if s == "" {
+		return ""
+	}
+	return " (" + s + ")"
+}
+
+// caveats are what a reader of the numbers has to know of them.
+func (c *Contestant) caveats() (words []string) {
+	if c.Prepared > 0 {
+		var ahead []float64
+		for _, r := range c.Runs {
+			if r.Prepared {
+				ahead = append(ahead, r.Ahead)
+			}
+		}
+		words = append(words, fmt.Sprintf("%s was made ahead in %d of %d starts, which had taken %s of CPU time before; that is not in the figures.",
+			sentence(c.called()), c.Prepared, len(c.Runs), secondsText(newStat(ahead).Median)))
+	}
+	codes := map[int64]int{}
+	for _, r := range c.Runs {
+		if r.ExitCode != nil && *r.ExitCode != 0 {
+			codes[*r.ExitCode]++
+		}
+	}
+	for code, n := range codes {
+		words = append(words, fmt.Sprintf("Take care: with %s the command ended with code %d in %d of %d runs.", c.Name, code, n, len(c.Runs)))
+	}
+	for _, r := range c.Runs {
+		if r.Status >= 400 {
+			words = append(words, fmt.Sprintf("Take care: with %s the HTTP answer was %d.", c.Name, r.Status))
+			break
+		}
+	}
+	slices.Sort(words)
+	return words
+}
+
+func shortDigest(id string) string {
+	id = strings.TrimPrefix(id, "sha256:")
+	return id[:min(len(id), 12)]
+}
