@@ -145,7 +145,12 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 			r.log.Warn("a cgroup was left", "container", c.id, "error", err)
 		}
 	})
-	if err := c.cgroup.apply(linux.Resources); err != nil {
+	var early, late specs.LinuxResources
+	if linux.Resources != nil {
+		early, late.Pids = *linux.Resources, linux.Resources.Pids
+		early.Pids = nil
+	}
+	if err := c.cgroup.apply(&early); err != nil {
 		return err
 	}
 	if err := c.cgroup.devices(c.deviceRules()); err != nil {
@@ -196,6 +201,11 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
+		return err
+	}
+	// Not before: a Go program that is refused a thread dies.
+	if err := c.cgroup.apply(&late); err != nil {
+		closeAll(fds)
 		return err
 	}
 	c.devpts = fds[0]
