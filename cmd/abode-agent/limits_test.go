@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -46,10 +47,22 @@ func TestLimitsAreWritten(t *testing.T) {
 		Memory: &specs.LinuxMemory{Limit: ptr[int64](64 << 20)},
 	}
 	h.running(req)
+	if _, err := os.Stat("/sys/fs/cgroup/memory/cgroup.procs"); err != nil {
+		t.Skip("this kernel has no v1 hierarchy")
+	}
+	var list agent.ListResponse
+	h.must(agent.MethodList, agent.Empty{}, &list)
+	// A cgroup may have the name of what was prepared.
+	own, err := os.ReadFile("/proc/" + itoa(list.Containers[0].PID) + "/cgroup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := regexp.MustCompile(`:memory:/(.*)`).FindStringSubmatch(string(own))[1]
 	read := func(controller, file string) string {
-		b, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", controller, h.parent, req.ID, file))
+		t.Helper()
+		b, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", controller, name, file))
 		if err != nil {
-			t.Skipf("this kernel has no v1 hierarchy: %v", err)
+			t.Fatal(err)
 		}
 		return strings.TrimSpace(string(b))
 	}
