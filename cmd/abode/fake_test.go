@@ -139,10 +139,10 @@ func (f *fake) attach(w http.ResponseWriter) {
 		fail(w, 500, err.Error())
 		return
 	}
-	fmt.Fprint(conn, "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.multiplexed-stream\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
 	f.mu.Lock()
 	f.attached, f.input = conn, rw.Reader
 	f.mu.Unlock()
+	fmt.Fprint(conn, "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.multiplexed-stream\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
 }
 
 func (f *fake) start(w http.ResponseWriter) {
