@@ -2,7 +2,6 @@ package vm
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -27,57 +26,43 @@ func (p *Provider) claim(ctx context.Context, pl kernel.Placement, s shape, plac
 		return nil
 	}
 	begin := time.Now()
-	g, err := p.become(ctx, b, pl, placed)
-	if err != nil {
+	if err := p.become(ctx, b, pl, placed); err != nil {
 		p.log.Warn("a prepared virtual machine cannot be used", "container", pl.ID, "err", err)
+		b.endShare()
 		b.drop()
 		removeFiles(pl.RunDir)
 		return nil
 	}
+	b.watch()
 	p.log.Debug("a virtual machine was ready", "container", pl.ID, "pid", b.proc.PID, "took", time.Since(begin).Round(time.Millisecond))
-	return g
+	return b.guest
 }
 
 // become gives a standby what the placement has. On error the caller drops it.
-func (p *Provider) become(ctx context.Context, b *standby, pl kernel.Placement, placed []agent.Layer) (_ *guest, err error) {
+func (p *Provider) become(ctx context.Context, b *standby, pl kernel.Placement, placed []agent.Layer) error {
 	// First, so that a later daemon finds it whatever happens now.
 	rec := record{ID: pl.ID, Hypervisor: *b.proc, Template: true}
 	if err := rec.write(pl.RunDir); err != nil {
-		return nil, err
+		return err
 	}
 	for _, name := range []string{agentSocket, shareSocket} {
-		if err := os.Rename(filepath.Join(b.placement.RunDir, name), filepath.Join(pl.RunDir, name)); err != nil {
-			return nil, err
+		if err := os.Rename(filepath.Join(b.dir, name), filepath.Join(pl.RunDir, name)); err != nil {
+			return err
 		}
 	}
-	b.moved.Store(&pl.RunDir)
+	b.placement, b.layers = pl, placed
 	if err := p.swap(ctx, b.monitor, pl); err != nil {
-		return nil, err
+		return err
 	}
 	b.monitor.Close()
-	os.RemoveAll(b.placement.RunDir)
-	g := newGuest(p, pl, placed, b.proc, b.notes)
-	g.client = b.client
-	if len(pl.Shares) > 0 {
-		if g.share, err = startShare(p.cfg.AgentBinary, pl, b.notes.share); err != nil {
-			return nil, err
-		}
-		rec.Share = g.share
-		if err = rec.write(pl.RunDir); err == nil {
-			err = g.wake(ctx, resumeDeadline)
-		}
-		if err == nil && !g.share.alive() {
-			err = fmt.Errorf("its share helper ended: %s", noteText(b.notes.share, 1000))
-		}
-		if err != nil {
-			g.share.end(context.Background(), 0)
-			return nil, err
-		}
-	} else if err := g.wake(ctx, resumeDeadline); err != nil {
-		return nil, err
+	os.RemoveAll(b.dir)
+	if err := b.startShare(rec); err != nil {
+		return err
 	}
-	g.watch()
-	return g, nil
+	if err := b.wake(ctx, resumeDeadline); err != nil {
+		return err
+	}
+	return b.shares()
 }
 
 // swap hands the placement's files to a running hypervisor.

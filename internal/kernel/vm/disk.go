@@ -44,10 +44,11 @@ func placeLayers(lead int64, layers []kernel.Layer) ([]agent.Layer, error) {
 }
 
 // imageDisk adds to fds what makes up the image disk: the layers' files,
-// untouched, one after the other, after a hole of lead bytes and before one up to the constant size, joined
-// by a VMDK descriptor ("Virtual Disk Format 1.1", VMware). QEMU takes no
-// empty line before the extents. It returns QEMU's driver and its file.
-// Without layers it is the hole alone: QEMU saves no guest with a VMDK disk.
+// untouched, one after the other, after a hole of lead bytes and before one up
+// to the constant size, joined by a VMDK descriptor ("Virtual Disk Format 1.1",
+// VMware). QEMU takes no empty line before the extents. It returns QEMU's
+// driver and its file. Without layers it is the hole alone: QEMU saves no guest
+// with a VMDK disk.
 func imageDisk(fds *fdTable, lead int64, layers []kernel.Layer) (driver, file string, err error) {
 	var d strings.Builder
 	d.WriteString("# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType=\"twoGbMaxExtentFlat\"\n")

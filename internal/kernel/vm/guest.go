@@ -3,7 +3,6 @@ package vm
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/abode-run/abode/internal/agent"
@@ -20,7 +19,6 @@ type guest struct {
 	share     *process // nil without shares
 	notes     notes
 	client    *agent.Client
-	moved     atomic.Pointer[string] // the run directory of the container that a standby became
 
 	done      chan struct{}
 	release   sync.Once
@@ -31,12 +29,7 @@ var _ kernel.Kernel = (*guest)(nil)
 
 func newGuest(p *Provider, pl kernel.Placement, placed []agent.Layer, proc *process, n notes) *guest {
 	g := &guest{provider: p, placement: pl, layers: placed, proc: proc, notes: n, done: make(chan struct{}), releasing: make(chan struct{})}
-	g.client = newClient(func() string {
-		if dir := g.moved.Load(); dir != nil {
-			return *dir
-		}
-		return pl.RunDir
-	})
+	g.client = newClient(func() string { return g.placement.RunDir })
 	return g
 }
 

@@ -126,15 +126,9 @@ func (p *Provider) begin(ctx context.Context, pl kernel.Placement, s shape, plac
 	}
 	g := newGuest(p, pl, placed, proc, notes)
 	cu.Add(func() { g.client.Close() })
-	if len(pl.Shares) > 0 {
-		if g.share, err = startShare(p.cfg.AgentBinary, pl, notes.share); err != nil {
-			return nil, nil, err
-		}
-		cu.Add(func() { g.share.end(context.Background(), 0) })
-		rec.Share = g.share
-		if err := rec.write(pl.RunDir); err != nil {
-			return nil, nil, err
-		}
+	cu.Add(g.endShare)
+	if err := g.startShare(rec); err != nil {
+		return nil, nil, err
 	}
 	if tpl != nil {
 		if err := load(ctx, monitor, m.incomingFD); err != nil {
@@ -144,8 +138,8 @@ func (p *Provider) begin(ctx context.Context, pl kernel.Placement, s shape, plac
 	if err := g.wake(ctx, deadline); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w%s", errNoGuest, err, notes.quote())
 	}
-	if g.share != nil && !g.share.alive() {
-		return nil, nil, fmt.Errorf("cannot share directories with the virtual machine: %s", noteText(notes.share, 1000))
+	if err := g.shares(); err != nil {
+		return nil, nil, err
 	}
 	p.log.Debug("a virtual machine is awake", "container", pl.ID, "pid", proc.PID, "template", tpl != nil, "took", time.Since(begin).Round(time.Millisecond))
 	cu.Release()

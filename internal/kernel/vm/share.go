@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -36,4 +37,30 @@ func startShare(agentBinary string, pl kernel.Placement, stderr *os.File) (*proc
 		return nil, fmt.Errorf("cannot share directories with the virtual machine: %w", err)
 	}
 	return proc, nil
+}
+
+// startShare starts the guest's share helper, if it has shares, and records it.
+func (g *guest) startShare(rec record) (err error) {
+	if len(g.placement.Shares) == 0 {
+		return nil
+	}
+	if g.share, err = startShare(g.provider.cfg.AgentBinary, g.placement, g.notes.share); err != nil {
+		return err
+	}
+	rec.Share = g.share
+	return rec.write(g.placement.RunDir)
+}
+
+// shares says what is wrong with the share helper of a guest that is awake.
+func (g *guest) shares() error {
+	if g.share != nil && !g.share.alive() {
+		return fmt.Errorf("cannot share directories with the virtual machine: %s", noteText(g.notes.share, 1000))
+	}
+	return nil
+}
+
+func (g *guest) endShare() {
+	if g.share != nil {
+		g.share.end(context.Background(), 0)
+	}
 }

@@ -25,6 +25,7 @@ import (
 type standby struct {
 	*guest
 	monitor *qmp.Conn
+	dir     string // its own, until it has become a container's
 	key     string // of its shape
 	nic     string
 	expire  *time.Timer
@@ -90,7 +91,7 @@ func (p *Provider) Prepare(ctx context.Context, a Ahead) error {
 	if err != nil {
 		return err
 	}
-	b := &standby{guest: g, monitor: monitor, key: s.key, nic: a.NIC}
+	b := &standby{guest: g, monitor: monitor, dir: dir, key: s.key, nic: a.NIC}
 	cu.Release()
 	if err := b.rehearse(ctx, a.Rehearsal); err != nil {
 		b.drop()
@@ -202,7 +203,7 @@ func (b *standby) drop() {
 	b.monitor.Close()
 	b.proc.end(context.Background(), 0)
 	b.notes.close()
-	os.RemoveAll(b.placement.RunDir)
+	os.RemoveAll(b.dir)
 }
 
 // Forget ends the standby that has nic (empty: all).
