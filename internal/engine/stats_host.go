@@ -1,16 +1,13 @@
 package engine
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
-)
 
-// userHZ is the unit of times in /proc/PID/stat: on every architecture that
-// this runs on.
-const userHZ = 100
+	"github.com/abode-run/abode/internal/procfs"
+)
 
 // hostUse is what processes of the host use.
 type hostUse struct {
@@ -43,14 +40,13 @@ func pss(rollup string) uint64 {
 	return 0
 }
 
-// cpuTime reads /proc/PID/stat. What stands before the last parenthesis is the
-// program's name, which may hold anything.
+// cpuTime reads /proc/PID/stat.
 func cpuTime(stat []byte) uint64 {
-	f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	f := procfs.Stat(stat)
 	if len(f) < 13 {
 		return 0
 	}
 	user, _ := strconv.ParseUint(f[11], 10, 64)
 	system, _ := strconv.ParseUint(f[12], 10, 64)
-	return (user + system) * (1e9 / userHZ)
+	return (user + system) * (1e9 / procfs.UserHZ)
 }

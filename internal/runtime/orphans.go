@@ -1,13 +1,14 @@
 package runtime
 
 import (
-	"bytes"
 	"os"
 	"os/signal"
 	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/abode-run/abode/internal/procfs"
 )
 
 // orphanPause is how long a dead child that nobody here waits for is left
@@ -50,9 +51,7 @@ func zombieChildren() map[int]bool {
 		if err != nil {
 			continue
 		}
-		// pid (comm) state ppid …: the name may contain anything but ends last.
-		fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
-		if len(fields) > 1 && string(fields[0]) == "Z" && string(fields[1]) == self {
+		if f := procfs.Stat(b); len(f) > 1 && f[0] == "Z" && f[1] == self {
 			found[pid] = true
 		}
 	}

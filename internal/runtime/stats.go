@@ -10,11 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/abode-run/abode/internal/agent"
+	"github.com/abode-run/abode/internal/procfs"
 )
-
-// userHZ is the unit of times in /proc/stat and in v1's cpuacct.stat: on every
-// architecture that this runs on.
-const userHZ = 100
 
 // oomKilled says whether the kernel has killed a process of the cgroup for memory.
 func (c *cgroup) oomKilled() bool {
@@ -51,8 +48,8 @@ func (r *Runtime) Stats(id string) (agent.StatsResponse, error) {
 
 func (c *cgroup) statsV1(s *agent.StatsResponse) {
 	s.CPUTotal = c.number("cpuacct", "cpuacct.usage")
-	s.CPUUser = c.field("cpuacct", "cpuacct.stat", "user") * (1e9 / userHZ)
-	s.CPUSystem = c.field("cpuacct", "cpuacct.stat", "system") * (1e9 / userHZ)
+	s.CPUUser = c.field("cpuacct", "cpuacct.stat", "user") * (1e9 / procfs.UserHZ)
+	s.CPUSystem = c.field("cpuacct", "cpuacct.stat", "system") * (1e9 / procfs.UserHZ)
 	s.Memory = c.number("memory", "memory.usage_in_bytes")
 	s.MemoryCache = c.field("memory", "memory.stat", "total_inactive_file")
 	s.MemoryLimit = c.number("memory", "memory.limit_in_bytes")
@@ -106,7 +103,7 @@ func systemCPU() uint64 {
 		n, _ := strconv.ParseUint(f, 10, 64)
 		sum += n
 	}
-	return sum * (1e9 / userHZ)
+	return sum * (1e9 / procfs.UserHZ)
 }
 
 // networkStats reads the interfaces of a process's network namespace.

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/abode-run/abode/internal/agent"
+	"github.com/abode-run/abode/internal/procfs"
 )
 
 // Top tells of a container's processes what ps would show.
@@ -50,7 +51,7 @@ func (c *container) figures(pid int, uptime time.Duration) (p agent.TopProcess, 
 		return p, false
 	}
 	open, end := bytes.IndexByte(stat, '('), bytes.LastIndexByte(stat, ')')
-	f := strings.Fields(string(stat[end+1:]))
+	f := procfs.Stat(stat)
 	if open < 0 || end < open || len(f) < 37 {
 		return p, false
 	}
@@ -59,7 +60,7 @@ func (c *container) figures(pid int, uptime time.Duration) (p agent.TopProcess, 
 		v, _ := strconv.Atoi(f[field-3]) // as large as none of these is: 0
 		return v
 	}
-	ticks := func(field int) time.Duration { return time.Duration(n(field)) * time.Second / userHZ }
+	ticks := func(field int) time.Duration { return time.Duration(n(field)) * time.Second / procfs.UserHZ }
 	cmdline, _ := os.ReadFile(procPath(pid, "cmdline"))
 	p = agent.TopProcess{
 		PID: pid, PPID: n(4), PGID: n(5), SID: n(6), UID: -1,

@@ -8,10 +8,10 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
+	"github.com/abode-run/abode/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -116,18 +116,13 @@ func (p *process) end(ctx context.Context, grace time.Duration) {
 
 var errNoStat = errors.New("no start time")
 
-// startTime reads field 22 of /proc/PID/stat. The second field is in
-// parentheses and may hold anything.
+// startTime reads field 22 of /proc/PID/stat.
 func startTime(pid int) (uint64, error) {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return 0, err
 	}
-	i := bytes.LastIndexByte(b, ')')
-	if i < 0 {
-		return 0, errNoStat
-	}
-	f := strings.Fields(string(b[i+1:]))
+	f := procfs.Stat(b)
 	if len(f) < 20 || f[0] == "Z" || f[0] == "X" {
 		return 0, errNoStat
 	}
