@@ -60,18 +60,27 @@ func (e *Entrant) run(ctx context.Context, p *Plan, service bool) (_ Run, err er
 	if w.over { // what it printed may still be on its way
 		grace = time.Second
 	}
-	select {
-	case d, ok := <-output:
-		if ok {
-			r.Output = seconds(d)
-			return r, nil
-		}
-	case <-time.After(grace):
-	}
-	if p.HTTP == nil {
+	if d, seen := await(output, grace); seen {
+		r.Output = seconds(d)
+	} else if p.HTTP == nil {
 		r.why["output"] = e.silence(ctx, m.id)
 	}
 	return r, nil
+}
+
+// await takes what is on the channel already, or comes within the grace. A
+// select of both would be a draw when the grace is none.
+func await(c <-chan time.Duration, grace time.Duration) (d time.Duration, ok bool) {
+	select {
+	case d, ok = <-c:
+		return d, ok
+	default:
+	}
+	select {
+	case d, ok = <-c:
+	case <-time.After(grace):
+	}
+	return d, ok
 }
 
 // silence is why no output was seen: some engines' logs have what those who had
