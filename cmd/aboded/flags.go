@@ -20,6 +20,7 @@ type options struct {
 	hosts                        []string
 	isolation, hostsDir          string
 	group, logLevel, agentBinary string
+	metricsAddr                  string
 	debug, ahead                 bool
 
 	level  slog.Level
@@ -43,6 +44,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.hostsDir, "hosts-dir", "", "directory of registries' hosts.toml (default /etc/abode/hosts.d)")
 	f.BoolVar(&o.ahead, "ahead", true, "keep interfaces, and while virtual machines are used one of them, ready for the next container")
 	f.StringVarP(&o.group, "group", "G", "", "group that may use the API's unix sockets")
+	f.StringVar(&o.metricsAddr, "metrics-addr", "", "TCP address that serves /metrics alone, for Prometheus, such as 127.0.0.1:9323 (default: none)")
 	f.StringVar(&o.agentBinary, "agent", "", "the abode-agent program (default: beside aboded)")
 	f.StringVarP(&o.logLevel, "log-level", "l", "info", "debug, info, warn or error")
 	f.BoolVarP(&o.debug, "debug", "D", false, "the same as --log-level debug")

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -40,6 +41,14 @@ func run(o options) error {
 	// A client that hangs up, and a closed terminal, are no reason to end.
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
 
+	var scraped net.Listener
+	if o.metricsAddr != "" { // an address that is taken is said before anything is touched
+		var err error
+		if scraped, err = metrics.Listen(o.metricsAddr, log); err != nil {
+			return err
+		}
+		defer scraped.Close()
+	}
 	observer := metrics.New()
 	cfg := o.config(log)
 	cfg.Observer = observer
@@ -47,7 +56,11 @@ func run(o options) error {
 	if err != nil {
 		return err
 	}
-	err = serve(ctx, api.New(e, log, api.Metrics(observer.Handler(e.Figures, log))), o, log)
+	scrape := observer.Handler(e.Figures, log)
+	if scraped != nil {
+		defer metrics.Serve(scraped, scrape, log)()
+	}
+	err = serve(ctx, api.New(e, log, api.Metrics(scrape)), o, log)
 	log.Info("ending; containers that run go on")
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()

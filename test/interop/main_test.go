@@ -1,6 +1,6 @@
 // Package interop holds Abode against the programs that others wrote for the
-// same formats: registries, archives of other engines and their tools, and the
-// unmodified docker command. Whatever crosses such a border has to arrive
+// same formats: registries, archives of other engines and their tools, the
+// unmodified docker command, and what watches machines. Whatever crosses such a border has to arrive
 // whole and run on both walls.
 package interop
 
@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +25,7 @@ var isolations = []string{"container", "vm"}
 var (
 	engine   *harness.Engine
 	hostsDir string // where the engine looks for registries' hosts.toml
+	metrics  string // where the engine serves them
 )
 
 func TestMain(m *testing.M) {
@@ -35,8 +37,22 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		hostsDir = dir
-		return harness.Main(m, &engine, "--hosts-dir", hostsDir)
+		if metrics, err = freeAddress(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return harness.Main(m, &engine, "--hosts-dir", hostsDir, "--metrics-addr", metrics)
 	}())
+}
+
+// freeAddress is one of loopback on which nobody listens.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
 }
 
 // result is what a program said and how it ended.
