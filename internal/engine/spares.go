@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/moby/moby/api/types/container"
 
@@ -17,6 +18,9 @@ import (
 
 // sparesKept is how many are kept ready behind each wall.
 var sparesKept = map[kernel.Isolation]int{kernel.Container: 2, kernel.VM: 1}
+
+// stockDelay keeps the making of the next out of the way of a short life.
+const stockDelay = 50 * time.Millisecond
 
 // spares are places that were made ahead: an interface of the network that
 // waits in the network namespace of a container's first process at the host's
@@ -89,6 +93,10 @@ func (e *Engine) stockSpares(rec *record) {
 	}
 	s.busy[kind.wall] = true
 	e.watch.Go(func() {
+		select {
+		case <-time.After(stockDelay):
+		case <-e.ctx.Done():
+		}
 		for e.makeSpare(kind) {
 		}
 	})

@@ -33,6 +33,10 @@ type blank struct {
 const commonFlags = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET |
 	unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
 
+// refillDelay keeps the making of the next out of the way of the start that
+// has taken the last.
+const refillDelay = 50 * time.Millisecond
+
 // newBlank makes one, in new namespaces and in those of joins, and with a
 // cgroup called name.
 func (r *Runtime) newBlank(name string, flags int, joins []join) (*blank, error) {
@@ -159,7 +163,7 @@ func (r *Runtime) take(flags int, joins []join, nic string) *blank {
 	}
 	b := r.blanks.ready[i]
 	r.blanks.ready = slices.Delete(r.blanks.ready, i, i+1)
-	go r.refill()
+	time.AfterFunc(refillDelay, r.refill)
 	if b.alive() {
 		return b
 	}
