@@ -16,9 +16,10 @@ import (
 
 // Container is one container of an engine.
 type Container struct {
-	e   *Engine
-	id  string
-	dir state.ContainerDir
+	e       *Engine
+	id      string
+	dir     state.ContainerDir
+	records state.Records
 
 	op     opLock     // see the package's comment
 	saving sync.Mutex // orders the writes of the status
@@ -37,6 +38,11 @@ type Container struct {
 	pending []*pending // attached before the start
 	// keep holds AutoRemove back while the container is being restarted.
 	keep int
+}
+
+// container returns a container that is nothing yet but an ID.
+func (e *Engine) container(id string, passing bool) *Container {
+	return &Container{e: e, id: id, dir: e.dirs.Container(id), records: e.dirs.Records(id, passing), op: newOpLock(), rec: &record{}}
 }
 
 // snapshot returns what a container is and does, as it is now.
@@ -64,7 +70,7 @@ func (c *Container) setStatus(change func(*status)) error {
 }
 
 func (c *Container) saveStatus(st status) error {
-	if err := state.WriteJSON(c.dir.State(), st); err != nil {
+	if err := c.records.SaveState(st); err != nil {
 		return fmt.Errorf("cannot record the state of container %s: %w", shortID(c.id), err)
 	}
 	return nil

@@ -85,7 +85,8 @@ func (e *Engine) Create(ctx context.Context, name string, cfg *container.Config,
 	if rec.Name, rec.Owner, err = e.containers.reserve(rec.ID, name); err != nil {
 		return "", nil, err
 	}
-	c := &Container{e: e, id: rec.ID, dir: e.dirs.Container(rec.ID), op: newOpLock(), rec: rec, st: status{Phase: phaseCreated}}
+	c := e.container(rec.ID, rec.passing())
+	c.rec, c.st = rec, status{Phase: phaseCreated}
 	e.containers.make(c)
 	if err := c.make(ctx); err != nil {
 		e.containers.forget(rec.ID)
@@ -112,7 +113,11 @@ func (c *Container) make(ctx context.Context) error {
 		return fmt.Errorf("cannot create container: %w", err)
 	}
 	cu.Add(func() { os.RemoveAll(string(c.dir)) })
-	if err := state.WriteJSON(c.dir.Config(), rec); err != nil {
+	if err := c.records.Make(); err != nil {
+		return fmt.Errorf("cannot create container: %w", err)
+	}
+	cu.Add(func() { _ = c.records.Remove() })
+	if err := c.records.SaveConfig(rec); err != nil {
 		return err
 	}
 	for _, m := range rec.Mounts {
@@ -138,8 +143,10 @@ func (c *Container) make(ctx context.Context) error {
 	if err := c.saveStatus(st); err != nil {
 		return err
 	}
-	if err := state.SyncDir(c.e.dirs.Containers()); err != nil {
-		return fmt.Errorf("cannot create container: %w", err)
+	if !c.records.Passing() {
+		if err := state.SyncDir(c.e.dirs.Containers()); err != nil {
+			return fmt.Errorf("cannot create container: %w", err)
+		}
 	}
 	took.lap("sync")
 	cu.Release()

@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/abode-run/abode/internal/cleanup"
 	"github.com/abode-run/abode/internal/engine/events"
 	"github.com/abode-run/abode/internal/image"
@@ -42,6 +44,7 @@ type Engine struct {
 	cancel context.CancelFunc
 	watch  sync.WaitGroup
 	spares spares
+	fading *semaphore.Weighted // of fadingMax
 	unlock func()
 }
 
@@ -63,7 +66,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	default:
 		return nil, fmt.Errorf("cannot make %q the default isolation: there are %s and %s", cfg.DefaultIsolation, kernel.Container, kernel.VM)
 	}
-	e := &Engine{cfg: cfg, dirs: state.Dirs{Root: cfg.Root, Run: cfg.Run}, log: cfg.Log, containers: newRegistry(cfg.Root)}
+	e := &Engine{cfg: cfg, dirs: state.Dirs{Root: cfg.Root, Run: cfg.Run}, log: cfg.Log, containers: newRegistry(cfg.Root), fading: semaphore.NewWeighted(fadingMax)}
 	e.ctx, e.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	var cu cleanup.Stack
 	defer cu.Clean()

@@ -76,10 +76,22 @@ func closed(ch <-chan struct{}) bool {
 
 // finish takes away what an ended container has and tells everybody.
 func (c *Container) finish(k kernel.Kernel, exit agent.Exit, why string) {
-	c.giveBack(k)
-	c.endExecs()
+	c.mu.Lock()
+	rec, started, remove := c.rec, c.st.StartedAt, c.rec.Host.AutoRemove && c.keep == 0
+	c.mu.Unlock()
 	now := time.Now().UTC()
-	var started time.Time
+	exit.Code &= 0xff
+	if exit.At = exit.At.UTC(); exit.At.Before(started) || exit.At.After(now) {
+		exit.At = now // a guest says what it likes
+	}
+	ran := now.Sub(started)
+	if remove && rec.fades() && c.execIDs() == nil && c.e.fading.TryAcquire(1) {
+		defer c.e.fading.Release(1)
+		c.fade(k, rec, exit, ran)
+		return
+	}
+	c.giveBack(k, remove && rec.discards())
+	c.endExecs()
 	var done chan struct{}
 	var waiting []*waiter
 	// All at once: from here on the container can be started again, and who
@@ -87,41 +99,38 @@ func (c *Container) finish(k kernel.Kernel, exit agent.Exit, why string) {
 	err := c.setStatus(func(st *status) {
 		c.kernel, done = nil, c.ended
 		waiting = c.take(container.WaitConditionNotRunning, container.WaitConditionNextExit)
-		started = st.StartedAt
-		at := exit.At.UTC()
-		if at.Before(started) || at.After(now) {
-			at = now // a guest says what it likes
-		}
 		st.Phase, st.PID, st.Attachment = phaseExited, 0, nil
-		st.ExitCode, st.OOMKilled, st.Error, st.FinishedAt = exit.Code&0xff, exit.OOMKilled, why, at
+		st.ExitCode, st.OOMKilled, st.Error, st.FinishedAt = exit.Code, exit.OOMKilled, why, exit.At
 	})
 	if err != nil {
 		c.e.log.Error("an exit is not recorded; the next daemon will report the container as died", "container", c.id, "error", err)
 	}
-	rec, _ := c.snapshot()
-	c.e.cfg.Observer.Ended(rec.Isolation)
-	if exit.OOMKilled {
-		c.event(events.ActionOOM, nil)
-	}
-	c.event(events.ActionDie, map[string]string{
-		"exitCode":     strconv.Itoa(exit.Code & 0xff),
-		"execDuration": strconv.Itoa(int(now.Sub(started).Seconds())),
-	})
-	answer(waiting, exit.Code&0xff)
+	c.died(rec, exit, ran)
+	answer(waiting, exit.Code)
 	close(done)
-	c.mu.Lock()
-	keep := c.keep > 0
-	c.mu.Unlock()
-	if rec.Host.AutoRemove && !keep {
+	if remove {
 		if err := c.remove(context.WithoutCancel(c.e.ctx), RemoveOptions{Volumes: true}); err != nil {
 			c.e.log.Warn("an ended container cannot be removed", "container", c.id, "error", err)
 		}
 	}
 }
 
+// died tells of an end.
+func (c *Container) died(rec *record, exit agent.Exit, ran time.Duration) {
+	c.e.cfg.Observer.Ended(rec.Isolation)
+	if exit.OOMKilled {
+		c.event(events.ActionOOM, nil)
+	}
+	c.event(events.ActionDie, map[string]string{
+		"exitCode":     strconv.Itoa(exit.Code),
+		"execDuration": strconv.Itoa(int(ran.Seconds())),
+	})
+}
+
 // giveBack returns what a container has of the host. It goes on after
-// failures, which it logs.
-func (c *Container) giveBack(k kernel.Kernel) {
+// failures, which it logs. Discard says that nobody reads again what the
+// container has written.
+func (c *Container) giveBack(k kernel.Kernel, discard bool) {
 	step := func(what string, f func(context.Context) error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.e.ctx), cleanTimeout)
 		defer cancel()
@@ -140,8 +149,7 @@ func (c *Container) giveBack(k kernel.Kernel) {
 	if !rec.tap() { // else the hypervisor has it open
 		wg.Go(detach)
 	}
-	if c.discards(rec) {
-		// Nobody reads the disk again, so the guest need not write it out.
+	if discard { // the guest need not write anything out
 		gone, cancel := context.WithCancel(context.Background())
 		cancel()
 		_ = k.Release(gone)
@@ -164,13 +172,4 @@ func (c *Container) giveBack(k kernel.Kernel) {
 	took.lap("kernel and network")
 	c.e.log.Debug("a container has ended", append(took.attrs(), "container", c.id)...)
 	os.RemoveAll(c.e.dirs.RunDir(runName(rec.Isolation), c.id))
-}
-
-// discards says whether nothing remains of what a container's own kernel holds
-// once it has ended.
-func (c *Container) discards(rec *record) bool {
-	c.mu.Lock()
-	keep := c.keep > 0
-	c.mu.Unlock()
-	return rec.ownKernel() && rec.Host.AutoRemove && !keep && len(rec.shared()) == 0
 }

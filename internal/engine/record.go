@@ -2,6 +2,7 @@ package engine
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
@@ -35,6 +36,13 @@ type record struct {
 // command is what the container runs: entrypoint and arguments.
 func (rec *record) command() []string {
 	return append(append([]string{}, rec.Config.Entrypoint...), rec.Config.Cmd...)
+}
+
+// passing says that a container is to be gone after a reboot, because it is
+// removed when it ends. One with volumes of its own is not: they are removed
+// with it, so that it must be known of.
+func (rec *record) passing() bool {
+	return rec.Host.AutoRemove && !slices.ContainsFunc(rec.Mounts, func(m mountPoint) bool { return m.Anonymous })
 }
 
 // mountPoint is a mount that a user asked for.

@@ -80,23 +80,55 @@ func (e *Engine) readContainers() ([]*Container, error) {
 		if !state.IsID(name) {
 			continue
 		}
-		c := &Container{e: e, id: name, dir: e.dirs.Container(name), op: newOpLock(), rec: &record{}}
-		rerr := state.ReadJSON(c.dir.Config(), c.rec)
-		serr := state.ReadJSON(c.dir.State(), &c.st)
-		switch {
-		case errors.Is(serr, os.ErrNotExist): // its creation was cut short
-			e.log.Info("removing a container that was not created completely", "container", name)
-			e.discard(c)
-			continue
-		case rerr != nil || serr != nil:
-			return nil, fmt.Errorf("cannot read container %s: %w; restore the file, or move its directory away", shortID(name), errors.Join(rerr, serr))
-		case c.rec.ID != name || c.rec.Config == nil || c.rec.Host == nil:
-			return nil, fmt.Errorf("cannot read container %s: %s is not its configuration; restore the file, or move its directory away", shortID(name), c.dir.Config())
+		c, err := e.readContainer(name)
+		if err != nil {
+			return nil, err
 		}
-		e.containers.adopt(c)
-		list = append(list, c)
+		if c != nil {
+			e.containers.adopt(c)
+			list = append(list, c)
+		}
 	}
-	return list, nil
+	return list, e.dropRecords()
+}
+
+// readContainer reads one; nil is none, of which nothing is left then.
+func (e *Engine) readContainer(id string) (*Container, error) {
+	c := e.container(id, true)
+	if _, err := os.Stat(c.records.State()); errors.Is(err, os.ErrNotExist) {
+		_ = c.records.Remove()
+		c = e.container(id, false)
+	}
+	rerr := state.ReadJSON(c.records.Config(), c.rec)
+	serr := state.ReadJSON(c.records.State(), &c.st)
+	switch {
+	case errors.Is(serr, os.ErrNotExist):
+		e.log.Info("removing a container whose creation was cut short, or which was to be removed at its end and ended with the machine", "container", id)
+		e.discard(c)
+		return nil, nil
+	case rerr != nil || serr != nil:
+		return nil, fmt.Errorf("cannot read container %s: %w; restore the file, or move its directory away", shortID(id), errors.Join(rerr, serr))
+	case c.rec.ID != id || c.rec.Config == nil || c.rec.Host == nil:
+		return nil, fmt.Errorf("cannot read container %s: %s is not its configuration; restore the file, or move its directory away", shortID(id), c.records.Config())
+	}
+	return c, nil
+}
+
+// dropRecords removes the records of containers that are not there any more.
+func (e *Engine) dropRecords() error {
+	entries, err := os.ReadDir(e.dirs.Passing())
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("cannot list containers: %w", err)
+	}
+	for _, entry := range entries {
+		id := entry.Name()
+		if _, err := os.Stat(string(e.dirs.Container(id))); errors.Is(err, os.ErrNotExist) {
+			if err := e.dirs.Records(id, true).Remove(); err != nil {
+				e.log.Warn("what is left of a removed container cannot be removed", "container", id, "error", err)
+			}
+		}
+	}
+	return nil
 }
 
 // discard removes a container that never was one.
@@ -209,9 +241,9 @@ func (c *Container) lost(k kernel.Kernel) {
 		return
 	}
 	if k != nil {
-		c.giveBack(k)
+		c.giveBack(k, false)
 	} else {
-		c.giveBack(goneKernel{})
+		c.giveBack(goneKernel{}, false)
 	}
 	if err := c.setStatus(func(st *status) {
 		st.Phase, st.PID, st.Attachment, st.Borrowed = st.idle(), 0, nil, false

@@ -75,7 +75,7 @@ func TestHalfDone(t *testing.T) {
 	l.close()
 	write := func(id string, st status) {
 		t.Helper()
-		if err := state.WriteJSON(l.dirs.Container(id).State(), st); err != nil {
+		if err := state.WriteJSON(l.dirs.Records(id, false).State(), st); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -83,7 +83,7 @@ func TestHalfDone(t *testing.T) {
 	write(starting, status{Phase: phaseStarting})
 	write(running, status{Phase: phaseRunning, StartedAt: time.Now().Add(-time.Minute)})
 	write(borrowed, status{Phase: phaseCreated, Borrowed: true})
-	if err := os.Remove(l.dirs.Container(halfCreated).State()); err != nil {
+	if err := os.Remove(l.dirs.Records(halfCreated, false).State()); err != nil {
 		t.Fatal(err)
 	}
 	gone := l.dirs.Container(created).Removed()

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"hash/crc32"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -164,22 +165,25 @@ func (r *registry) users() []*Container {
 	return list
 }
 
+// hide takes a container out of sight, and gives its name up.
+func (r *registry) hide(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hideLocked(id)
+}
+
+func (r *registry) hideLocked(id string) {
+	delete(r.byID, id)
+	delete(r.making, id)
+	maps.DeleteFunc(r.byName, func(_, of string) bool { return of == id })
+}
+
 // forget gives up a container's or a reservation's ID, name and user IDs.
 func (r *registry) forget(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.byID, id)
-	delete(r.making, id)
-	for name, of := range r.byName {
-		if of == id {
-			delete(r.byName, name)
-		}
-	}
-	for owner, of := range r.owners {
-		if of == id {
-			delete(r.owners, owner)
-		}
-	}
+	r.hideLocked(id)
+	maps.DeleteFunc(r.owners, func(_ int, of string) bool { return of == id })
 }
 
 // adopt takes in a container that was found on disk.

@@ -72,13 +72,8 @@ func (c *Container) remove(ctx context.Context, opts RemoveOptions) error {
 // erase removes all that there is of a container, and the container from sight
 // even when its files cannot be removed now: the next daemon tries again.
 func (c *Container) erase(rec *record, volumes bool) error {
-	gone := c.dir.Removed()
-	err := os.Rename(string(c.dir), gone)
-	if err == nil {
-		err = errors.Join(state.SyncDir(c.e.dirs.Containers()), os.RemoveAll(gone))
-	}
+	err := c.eraseFiles()
 	c.e.containers.forget(c.id)
-	c.e.execs.forget(c.id)
 	if volumes {
 		for _, m := range rec.Mounts {
 			if m.Type != mount.TypeVolume || !m.Anonymous {
@@ -89,6 +84,13 @@ func (c *Container) erase(rec *record, volumes bool) error {
 			}
 		}
 	}
+	c.gone()
+	return err
+}
+
+// gone tells that a container is none any more.
+func (c *Container) gone() {
+	c.e.execs.forget(c.id)
 	c.mu.Lock()
 	code := c.st.ExitCode
 	pending := c.pending
@@ -100,7 +102,20 @@ func (c *Container) erase(rec *record, volumes bool) error {
 	}
 	c.event(events.ActionDestroy, nil)
 	answer(waiting, code)
-	return err
+}
+
+// eraseFiles removes the container's directory. What is cut short, the next
+// daemon goes on with.
+func (c *Container) eraseFiles() error {
+	gone := c.dir.Removed()
+	if err := os.Rename(string(c.dir), gone); err != nil {
+		return err
+	}
+	var err error
+	if !c.records.Passing() {
+		err = state.SyncDir(c.e.dirs.Containers())
+	}
+	return errors.Join(err, os.RemoveAll(gone), c.records.Remove())
 }
 
 // Rename gives a container another name, also in the network.
@@ -145,7 +160,7 @@ func (e *Engine) Rename(ctx context.Context, name, newName string) error {
 // saveRecord replaces what the container is, on disk and then in memory. The
 // caller holds op.
 func (c *Container) saveRecord(rec *record) error {
-	if err := state.WriteJSON(c.dir.Config(), rec); err != nil {
+	if err := c.records.SaveConfig(rec); err != nil {
 		return err
 	}
 	c.mu.Lock()

@@ -37,7 +37,7 @@ func (c *Container) sizes(ctx context.Context) (rw, root int64) {
 		if err != nil || ctx.Err() != nil {
 			return ctx.Err() // what vanishes meanwhile has no size
 		}
-		if p == c.dir.Config() || p == c.dir.State() || p == c.dir.Log() || d.IsDir() {
+		if p == c.records.Config() || p == c.records.State() || p == c.dir.Log() || d.IsDir() {
 			return nil
 		}
 		var st unix.Stat_t

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -11,12 +12,18 @@ import (
 // the file holds either what it held or v; when WriteJSON has returned nil it
 // holds v, also after a loss of power. Mode is 0600. Calls for one path must
 // not overlap.
-func WriteJSON(path string, v any) error {
+func WriteJSON(path string, v any) error { return writeJSON(path, v, true) }
+
+// ReplaceJSON is WriteJSON for what a reboot may lose: it does not wait for
+// the disk. RecallJSON reads it.
+func ReplaceJSON(path string, v any) error { return writeJSON(path, v, false) }
+
+func writeJSON(path string, v any, lasting bool) error {
 	b, err := json.MarshalIndent(v, "", "\t")
-	if err != nil {
-		return fmt.Errorf("cannot write %s: %w", path, err)
+	if err == nil {
+		err = writeFile(path, append(b, '\n'), lasting)
 	}
-	if err := writeFile(path, append(b, '\n')); err != nil {
+	if err != nil {
 		return fmt.Errorf("cannot write %s: %w", path, err)
 	}
 	return nil
@@ -25,14 +32,14 @@ func WriteJSON(path string, v any) error {
 // tmpSuffix marks a file that is not whole yet. One that is found is garbage.
 const tmpSuffix = ".tmp"
 
-func writeFile(path string, b []byte) error {
+func writeFile(path string, b []byte, lasting bool) error {
 	tmp := path + tmpSuffix
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(b)
-	if err == nil {
+	if err == nil && lasting {
 		err = f.Sync()
 	}
 	if cerr := f.Close(); err == nil {
@@ -45,6 +52,9 @@ func writeFile(path string, b []byte) error {
 		os.Remove(tmp)
 		return err
 	}
+	if !lasting {
+		return nil
+	}
 	return SyncDir(filepath.Dir(path))
 }
 
@@ -55,6 +65,23 @@ func ReadJSON(path string, v any) error {
 	if err != nil {
 		return err
 	}
+	return decode(path, b, v)
+}
+
+// RecallJSON reads what ReplaceJSON wrote. A loss of power can leave such a
+// file without content, which is os.ErrNotExist too.
+func RecallJSON(path string, v any) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if len(bytes.Trim(b, "\x00")) == 0 {
+		return fmt.Errorf("%s is empty: %w", path, os.ErrNotExist)
+	}
+	return decode(path, b, v)
+}
+
+func decode(path string, b []byte, v any) error {
 	if err := json.Unmarshal(b, v); err != nil {
 		return fmt.Errorf("cannot read %s: it is damaged: %w", path, err)
 	}

@@ -12,7 +12,8 @@
 //	network/                 addresses given away (internal/network)
 //	containers/ID/           one container:
 //	    config.json          what was asked for and what it is made of; never changes but by rename and update
-//	    state.json           what it is doing; see internal/engine
+//	    state.json           what it is doing; see internal/engine. Of a container that is
+//	                         removed when it ends, both are below RUN
 //	    log                  its output (internal/logs)
 //	    writable/, *.ext4    its writable layer, made by its kernel's provider
 //	containers/.removed-ID/  a removal that was cut short
@@ -22,6 +23,8 @@
 //	abode.sock               the API
 //	agent.sock, agent.lock   the host's agent (internal/kernel/host)
 //	agent.log, agent/        what it says, and where it works
+//	passing/ID/              config.json and state.json of a container that is removed when it
+//	                         ends: a reboot ends it
 //	container/ID/, vm/ID/    a running container, by isolation: of a guest its sockets
 //	                         and process IDs (internal/kernel/vm)
 package state
@@ -53,6 +56,7 @@ func (d Dirs) Containers() string { return filepath.Join(d.Root, "containers") }
 func (d Dirs) Socket() string      { return filepath.Join(d.Run, "abode.sock") }
 func (d Dirs) AgentSocket() string { return filepath.Join(d.Run, "agent.sock") }
 func (d Dirs) VMs() string         { return filepath.Join(d.Run, "vm") }
+func (d Dirs) Passing() string     { return filepath.Join(d.Run, "passing") }
 
 // RunDir is a container's directory below Run, whatever its isolation. It is
 // there from a start until the kernel's release.
@@ -66,9 +70,7 @@ func (d Dirs) Container(id string) ContainerDir {
 // ContainerDir is the directory of one container.
 type ContainerDir string
 
-func (c ContainerDir) Config() string { return filepath.Join(string(c), "config.json") }
-func (c ContainerDir) State() string  { return filepath.Join(string(c), "state.json") }
-func (c ContainerDir) Log() string    { return filepath.Join(string(c), "log") }
+func (c ContainerDir) Log() string { return filepath.Join(string(c), "log") }
 
 // Removed is the name that the directory has while it is being removed.
 func (c ContainerDir) Removed() string {

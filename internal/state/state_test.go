@@ -40,6 +40,58 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+// What was replaced without waiting for the disk may be empty after a loss of
+// power, and is then as if it had not been written.
+func TestRecall(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.json")
+	var got map[string]int
+	for i := range 3 {
+		if err := ReplaceJSON(path, map[string]int{"a": i}); err != nil {
+			t.Fatal(err)
+		}
+		if err := RecallJSON(path, &got); err != nil || got["a"] != i {
+			t.Fatalf("got %v, %v", got, err)
+		}
+	}
+	for content, lost := range map[string]bool{"": true, "\x00\x00": true, `{"a":`: false} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := RecallJSON(path, &got); err == nil || errors.Is(err, os.ErrNotExist) != lost {
+			t.Errorf("%q: %v", content, err)
+		}
+	}
+}
+
+func TestRecords(t *testing.T) {
+	d := Dirs{Root: t.TempDir(), Run: t.TempDir()}
+	for _, passing := range []bool{false, true} {
+		if err := os.MkdirAll(string(d.Container("x")), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		r := d.Records("x", passing)
+		if err := errors.Join(r.Make(), r.SaveConfig(1), r.SaveState(2)); err != nil {
+			t.Fatal(err)
+		}
+		var config, state int
+		if err := errors.Join(ReadJSON(r.Config(), &config), ReadJSON(r.State(), &state)); err != nil || config != 1 || state != 2 {
+			t.Errorf("got %d, %d, %v", config, state, err)
+		}
+		if under := strings.HasPrefix(r.State(), d.Run); under != passing {
+			t.Errorf("passing %t: %s", passing, r.State())
+		}
+		if err := r.Remove(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(string(d.Container("x"))); err != nil {
+			t.Errorf("the container's own directory: %v", err)
+		}
+		if _, err := os.Stat(r.State()); (err == nil) == passing {
+			t.Errorf("passing %t: %v", passing, err)
+		}
+	}
+}
+
 func TestLock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	unlock, err := Lock(path)
