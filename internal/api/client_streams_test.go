@@ -243,7 +243,7 @@ func testStats(t *testing.T, tc *caseContext) {
 			t.Errorf("%+v: %+v", o, st)
 		}
 		beside := st.MemoryStats.Stats
-		if vm := tc.isolation == "vm"; beside[engine.HypervisorMemory] > st.MemoryStats.Usage != vm || beside[engine.HypervisorCPU] > 0 != vm {
+		if vm := tc.isolation == "vm"; beside[engine.HypervisorMemory] > st.MemoryStats.Usage != vm || beside[engine.HypervisorCPU] > 0 != vm || beside[engine.HypervisorPID] > 0 != vm {
 			t.Errorf("%+v: the hypervisor: %v", o, beside)
 		}
 		if has := !st.PreRead.IsZero() && st.PreCPUStats.SystemUsage > 0; has != previous {

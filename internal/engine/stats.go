@@ -11,12 +11,13 @@ import (
 
 // Keys of MemoryStats.Stats, which has room for what Docker has no word for:
 // what the hypervisor of a virtual machine and its helpers take of the host.
-// The guest is in it, and so is the workload; both are 0 for a container.
+// The guest is in it, and so is the workload; all are 0 for a container.
 const (
 	HypervisorMemory = "abode_hypervisor_bytes"           // their share (PSS): what clones have in common is divided
 	HypervisorCPU    = "abode_hypervisor_cpu_nanoseconds" // since they started
 	// HypervisorCPUBefore is HypervisorCPU of the sample before.
 	HypervisorCPUBefore = "abode_hypervisor_precpu_nanoseconds"
+	HypervisorPID       = "abode_hypervisor_pid" // on the host
 )
 
 // Stats takes one sample of what a running container uses. What it is to be
@@ -38,8 +39,12 @@ func (e *Engine) Stats(ctx context.Context, name string) (container.StatsRespons
 	rec, k := c.rec, c.kernel
 	c.mu.Unlock()
 	var beside hostUse
+	var hypervisor uint64
 	if k != nil {
-		beside = useOf(k.Processes())
+		pids := k.Processes()
+		if beside = useOf(pids); len(pids) > 0 {
+			hypervisor = uint64(pids[0])
+		}
 	}
 	res := container.StatsResponse{
 		ID: c.id, Name: "/" + rec.Name, OSType: "linux", Read: time.Now().UTC(), // a guest's clock is the guest's
@@ -53,7 +58,7 @@ func (e *Engine) Stats(ctx context.Context, name string) (container.StatsRespons
 			// The others are Abode's own: no other field takes them.
 			Stats: map[string]uint64{
 				"total_inactive_file": s.MemoryCache, "inactive_file": s.MemoryCache,
-				HypervisorMemory: beside.memory, HypervisorCPU: beside.cpu,
+				HypervisorMemory: beside.memory, HypervisorCPU: beside.cpu, HypervisorPID: hypervisor,
 			},
 		},
 		PidsStats: container.PidsStats{Current: s.PIDs, Limit: s.PIDsLimit},

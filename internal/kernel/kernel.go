@@ -107,7 +107,7 @@ type Kernel interface {
 	Share(i int) (mountType, source string)
 
 	// Processes lists the host processes that are this container's alone
-	// beside its workload (the hypervisor and its helpers); nil for the host's kernel.
+	// beside its workload (the hypervisor first, and its helpers); nil for the host's kernel.
 	Processes() []int
 
 	// Done is closed when the kernel or its agent has ended for whatever
