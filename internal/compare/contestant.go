@@ -2,6 +2,7 @@ package compare
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -106,6 +107,9 @@ func (m *made) remove(ctx context.Context) (err error) {
 
 // processes finds the host's processes of a running container.
 func (e *Entrant) processes(ctx context.Context, h *Host, id string) (found, error) {
+	if e.Isolation == isolationVM {
+		return e.machine(ctx, h, id)
+	}
 	if e.Elsewhere != "" {
 		return found{}, errors.New(e.Elsewhere)
 	}
@@ -113,25 +117,45 @@ func (e *Entrant) processes(ctx context.Context, h *Host, id string) (found, err
 	if err != nil {
 		return found{}, err
 	}
-	state, dir := r.Container.State, ""
+	state := r.Container.State
 	if state == nil || !state.Running {
 		return found{}, errEnded
 	}
-	if d := r.Container.GraphDriver; d != nil && e.Isolation != "" {
-		dir = d.Data["Dir"]
-	}
-	var f found
-	f.list, f.hypervisor = h.helpers(id, dir)
-	switch {
-	case e.Isolation == isolationVM:
-		if f.hypervisor == nil {
-			return found{}, errors.New("its hypervisor was not found among this machine's processes")
-		}
-	case !h.isInit(state.Pid):
+	if !h.isInit(state.Pid) {
 		return found{}, fmt.Errorf("the engine says that it is process %d, and that is none of a container on this machine", state.Pid)
-	default:
-		f.first = state.Pid
-		f.list = append(f.list, h.workload(state.Pid)...)
+	}
+	return found{first: state.Pid, list: append(h.helpers(id), h.workload(state.Pid)...)}, nil
+}
+
+// machine asks the engine for the host's part of a virtual machine.
+func (e *Entrant) machine(ctx context.Context, h *Host, id string) (f found, err error) {
+	var all []process
+	if e.Elsewhere == "" {
+		all = h.processes(false) // now: to answer takes the guest some CPU time
+	}
+	r, err := e.Client.ContainerStats(ctx, id, client.ContainerStatsOptions{})
+	if errdefs.IsConflict(err) || errdefs.IsNotFound(err) {
+		return f, errEnded
+	}
+	if err != nil {
+		return f, err
+	}
+	defer r.Body.Close()
+	var s container.StatsResponse
+	if err := json.NewDecoder(r.Body).Decode(&s); err != nil {
+		return f, fmt.Errorf("cannot read the engine's answer: %w", err)
+	}
+	told := s.MemoryStats.Stats
+	if f.memory = float64(told["abode_hypervisor_bytes"]); f.memory == 0 {
+		return f, errors.New("the engine does not tell what the hypervisor uses")
+	}
+	for _, p := range all {
+		// A PID of another machine names some other process here.
+		later := float64(told["abode_hypervisor_cpu_nanoseconds"])/1e9 - p.cpu
+		if uint64(p.pid) == told["abode_hypervisor_pid"] && later > -1 && later < 60 {
+			f.hypervisor = &p
+			f.list = append(h.helpers(id), p)
+		}
 	}
 	return f, nil
 }
@@ -143,6 +167,7 @@ var errEnded = errors.New("it had ended before it could be measured")
 // found are a container's processes on the host.
 type found struct {
 	list       []process
-	first      int // the workload's first, 0 in a virtual machine
-	hypervisor *process
+	first      int      // the workload's first, 0 in a virtual machine
+	hypervisor *process // nil where there is none, or it is not on this machine
+	memory     float64  // as the engine tells it of a virtual machine
 }

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/abode-run/abode/internal/compare/reach"
 )
 
 // Facts are what a wall keeps apart, as far as it was found out.
@@ -17,6 +19,11 @@ type Facts struct {
 	Seccomp      string   `json:"seccomp"`              // off, strict or filter; "": not known
 	UserMap      []string `json:"userMap"`              // lines of uid_map: first inside, first outside, count
 	Hypervisor   *int     `json:"hypervisor,omitempty"` // the host's user that the hypervisor runs as
+
+	// System calls of the host's kernel. A virtual machine's workload makes none;
+	// its hypervisor does.
+	Calls           *reach.Calls `json:"calls,omitempty"`
+	HypervisorCalls *reach.Calls `json:"hypervisorCalls,omitempty"`
 }
 
 const (
@@ -104,6 +111,7 @@ func (f *Facts) lines() []fact {
 		{"own namespaces", f.namespacesText()},
 		{"capabilities", f.capabilitiesText()},
 		{"seccomp", orUnknown(map[string]string{"off": "off", "strict": "strict", "filter": "a filter"}[f.Seccomp])},
+		{"host's system calls", f.callsText()},
 		{"root inside", f.userText()},
 		{"hypervisor", f.hypervisorText()},
 	}
@@ -193,7 +201,32 @@ func (f *Facts) hypervisorText() string {
 		return "none"
 	case f.Hypervisor == nil:
 		return "not measured"
-	default:
+	case f.HypervisorCalls == nil:
 		return fmt.Sprintf("user %d of the host", *f.Hypervisor)
+	default:
+		return fmt.Sprintf("user %d of the host; system calls: %s", *f.Hypervisor, countText(f.HypervisorCalls))
 	}
+}
+
+// callsText tells how many of the host's system calls the workload reaches.
+func (f *Facts) callsText() string {
+	switch {
+	case f.Kernel == kernelOwn:
+		return "none: its own kernel answers"
+	case f.Calls == nil:
+		return "not measured"
+	default:
+		return countText(f.Calls)
+	}
+}
+
+func countText(c *reach.Calls) string {
+	if c.Allowed == c.Total {
+		return fmt.Sprintf("all %d", c.Total)
+	}
+	s := fmt.Sprintf("%d of %d", c.Allowed, c.Total)
+	if n := len(c.Conditional); n > 0 {
+		s += fmt.Sprintf(", %d more in part", n)
+	}
+	return s
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/abode-run/abode/internal/compare/reach"
 )
 
 const probed = `Name:	cat
@@ -47,13 +49,13 @@ func TestFactsInWords(t *testing.T) {
 		f    Facts
 		want string // of each line
 	}{
-		{Facts{}, "not measured|not measured|not measured|not measured|not measured|not measured"},
-		{Facts{Kernel: kernelShared, Release: "6.1", Namespaces: []string{"mnt", "pid"}, Capabilities: []string{"chown"}, Seccomp: "filter", UserMap: []string{"0 5000 65536"}},
-			"the host's 6.1|mnt pid|1 of 41|a filter|user 5000 of the host|none"},
-		{Facts{Kernel: kernelShared, Namespaces: []string{}, Capabilities: capabilityNames, Seccomp: "off", UserMap: []string{"0 0 4294967295"}},
-			"the host's|none|all 41|off|root of the host|none"},
-		{Facts{Kernel: kernelOwn, Release: "6.2", Capabilities: []string{}, UserMap: []string{"1 0 1"}, Hypervisor: &uid},
-			"its own 6.2|all: nothing of the host's kernel is shared|none|not measured|nobody outside|user 7 of the host"},
+		{Facts{}, "not measured|not measured|not measured|not measured|not measured|not measured|not measured"},
+		{Facts{Kernel: kernelShared, Release: "6.1", Namespaces: []string{"mnt", "pid"}, Capabilities: []string{"chown"}, Seccomp: "filter", UserMap: []string{"0 5000 65536"}, Calls: &reach.Calls{Total: 9, Allowed: 3, Conditional: []string{"a", "b"}}},
+			"the host's 6.1|mnt pid|1 of 41|a filter|3 of 9, 2 more in part|user 5000 of the host|none"},
+		{Facts{Kernel: kernelShared, Namespaces: []string{}, Capabilities: capabilityNames, Seccomp: "off", UserMap: []string{"0 0 4294967295"}, Calls: &reach.Calls{Total: 9, Allowed: 9}},
+			"the host's|none|all 41|off|all 9|root of the host|none"},
+		{Facts{Kernel: kernelOwn, Release: "6.2", Capabilities: []string{}, UserMap: []string{"1 0 1"}, Hypervisor: &uid, HypervisorCalls: &reach.Calls{Total: 9, Allowed: 5}},
+			"its own 6.2|all: nothing of the host's kernel is shared|none|not measured|none: its own kernel answers|nobody outside|user 7 of the host; system calls: 5 of 9"},
 	} {
 		var got []string
 		for _, l := range c.f.lines() {

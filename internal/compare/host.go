@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/abode-run/abode/internal/compare/reach"
 )
 
 // Host reads the processes of the machine that this program runs on. Its
@@ -113,45 +115,22 @@ func (h *Host) workload(pid int) []process {
 }
 
 // helperPrograms serve one container each, which they name in their arguments:
-// a share of Abode's, docker's and podman's watchers, a hypervisor.
-var helperPrograms = []string{"abode-agent", "containerd-shim", "conmon", hypervisorPrefix}
+// a share of Abode's, docker's and podman's watchers.
+var helperPrograms = []string{"abode-agent", "containerd-shim", "conmon"}
 
-const hypervisorPrefix = "qemu-system-"
-
-// helpers are the processes on the host that serve this container alone. dir is
-// the engine's directory of the container, "" if it is not known: a hypervisor
-// that was made ahead has another's name, and the container's disk open.
-func (h *Host) helpers(id, dir string) (list []process, hypervisor *process) {
+// helpers are the processes on the host that serve this container alone.
+func (h *Host) helpers(id string) (list []process) {
 	for _, p := range h.processes(false) {
 		base := h.Proc + "/" + strconv.Itoa(p.pid)
 		exe, err := os.Readlink(base + "/exe")
-		if err != nil {
+		if err != nil || !slices.ContainsFunc(helperPrograms, func(name string) bool { return strings.HasPrefix(filepath.Base(exe), name) }) {
 			continue
 		}
-		exe = filepath.Base(exe)
-		if !slices.ContainsFunc(helperPrograms, func(name string) bool { return strings.HasPrefix(exe, name) }) {
-			continue
-		}
-		isHypervisor := strings.HasPrefix(exe, hypervisorPrefix)
-		line, _ := os.ReadFile(base + "/cmdline")
-		its := bytes.Contains(line, []byte(id)) || isHypervisor && dir != "" && hasOpen(base, dir)
-		if !its {
-			continue
-		}
-		if list = append(list, p); isHypervisor {
-			hypervisor = &p
+		if line, _ := os.ReadFile(base + "/cmdline"); bytes.Contains(line, []byte(id)) {
+			list = append(list, p)
 		}
 	}
-	return list, hypervisor
-}
-
-// hasOpen tells whether a process has a file below dir open.
-func hasOpen(base, dir string) bool {
-	fds, _ := filepath.Glob(base + "/fd/*")
-	return slices.ContainsFunc(fds, func(fd string) bool {
-		file, err := os.Readlink(fd)
-		return err == nil && strings.HasPrefix(file, dir+"/")
-	})
+	return list
 }
 
 // pss adds up the proportional share of memory of processes, in bytes: a page
@@ -195,9 +174,37 @@ func (h *Host) isInit(pid int) bool {
 	return len(ids) > 1 && ids[len(ids)-1] == "1"
 }
 
+// user is whom a process runs as.
+func (h *Host) user(pid int) (*int, error) {
+	ids := h.status(pid, "Uid")
+	if len(ids) < 2 {
+		return nil, errEnded
+	}
+	uid, err := strconv.Atoi(ids[1])
+	return &uid, err
+}
+
+// calls are the system calls that a process can make of this machine's kernel.
+func (h *Host) calls(pid int) (*reach.Calls, error) {
+	var filters []reach.Filter
+	switch mode := h.status(pid, "Seccomp"); {
+	case h.status(pid, "Pid") == nil:
+		return nil, errEnded
+	case len(mode) == 0 || mode[0] == "0": // without the line, the kernel has no filters
+	case mode[0] == "2":
+		var err error
+		if filters, err = reach.Installed(pid); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, errors.New("it is in seccomp's strict mode, where there is no filter to read")
+	}
+	return reach.Count(filters)
+}
+
 // namespaces are the kinds of namespaces that pid doesn't share with the
-// host's first process; nil when they cannot be read.
-func (h *Host) namespaces(pid int) []string {
+// host's first process.
+func (h *Host) namespaces(pid int) ([]string, error) {
 	own := []string{}
 	for _, kind := range []string{"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"} {
 		theirs, err := os.Readlink(fmt.Sprintf("%s/%d/ns/%s", h.Proc, pid, kind))
@@ -208,14 +215,16 @@ func (h *Host) namespaces(pid int) []string {
 		if err2 != nil { // forbidden in some containers: then this program's own
 			ours, err2 = os.Readlink(h.Proc + "/self/ns/" + kind)
 		}
-		if err != nil || err2 != nil {
-			return nil
+		if err = errors.Join(err, err2); errors.Is(err, os.ErrPermission) {
+			return nil, errors.New("only root may look at other users' processes: run this with sudo")
+		} else if err != nil {
+			return nil, err
 		}
 		if theirs != ours {
 			own = append(own, kind)
 		}
 	}
-	return own
+	return own, nil
 }
 
 // bootID names this boot of the host's kernel.

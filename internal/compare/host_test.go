@@ -12,7 +12,7 @@ import (
 // by its cgroup alone, and helpers.
 func fakeProc(t *testing.T) *Host {
 	dir := t.TempDir()
-	add := func(pid, parent, cpu int, exe, cmdline, cgroup, fd string) {
+	add := func(pid, parent, cpu int, exe, cmdline, cgroup string) {
 		p := filepath.Join(dir, fmt.Sprint(pid))
 		files := map[string]string{
 			"stat":         fmt.Sprintf("%d (a) b) S %d 0 0 0 0 0 0 0 0 0 %d 1 1 1 0 0 0 0 %d 0", pid, parent, cpu, pid*10),
@@ -21,7 +21,7 @@ func fakeProc(t *testing.T) *Host {
 			"smaps_rollup": "00-ff ---p [rollup]\nRss: 100 kB\nPss:   10 kB\nPss_Anon: 5 kB\n",
 			"status":       "Name:\tx\nNSpid:\t100\t1\nUid:\t7\t7\t7\t7\n",
 		}
-		if err := os.MkdirAll(p+"/fd", 0o755); err != nil {
+		if err := os.MkdirAll(p, 0o755); err != nil {
 			t.Fatal(err)
 		}
 		for name, text := range files {
@@ -29,21 +29,18 @@ func fakeProc(t *testing.T) *Host {
 				t.Fatal(err)
 			}
 		}
-		for link, to := range map[string]string{"exe": exe, "fd/3": fd} {
-			if err := os.Symlink(to, filepath.Join(p, link)); err != nil {
-				t.Fatal(err)
-			}
+		if err := os.Symlink(exe, filepath.Join(p, "exe")); err != nil {
+			t.Fatal(err)
 		}
 	}
-	add(1, 0, 0, "/sbin/init", "init", "/", "/dev/null")
-	add(100, 1, 97, "/bin/sh", "sh", "/c/ID", "/dev/null")
-	add(99, 100, 0, "/bin/sh", "sh", "/", "/dev/null") // by its parent
-	add(101, 1, 0, "/bin/sh", "sh", "/c/ID/sub", "/dev/null")
-	add(102, 1, 0, "/bin/sh", "sh ID", "/c/IDE", "/dev/null")
-	add(200, 1, 0, "/usr/bin/containerd-shim-runc-v2", "shim\x00-id\x00ID\x00", "/", "/dev/null")
-	add(201, 1, 0, "/usr/bin/qemu-system-x86_64", "guest=abode-spare", "/", "/root/containers/ID/log")
-	add(202, 1, 0, "/usr/bin/qemu-system-x86_64", "guest=abode-other", "/", "/root/containers/IDE/log")
-	add(203, 1, 0, "/bin/aboded", "aboded", "/", "/root/containers/ID/log")
+	add(1, 0, 0, "/sbin/init", "init", "/")
+	add(100, 1, 97, "/bin/sh", "sh", "/c/ID")
+	add(99, 100, 0, "/bin/sh", "sh", "/") // by its parent
+	add(101, 1, 0, "/bin/sh", "sh", "/c/ID/sub")
+	add(102, 1, 0, "/bin/sh", "sh ID", "/c/IDE")
+	add(200, 1, 0, "/usr/bin/containerd-shim-runc-v2", "shim\x00-id\x00ID\x00", "/")
+	add(201, 1, 0, "/usr/bin/containerd-shim-runc-v2", "shim\x00-id\x00OTHER\x00", "/")
+	add(202, 1, 0, "/bin/aboded", "aboded ID", "/")
 	return &Host{Proc: dir}
 }
 
@@ -64,12 +61,8 @@ func TestProcesses(t *testing.T) {
 	if h.workload(12345) != nil {
 		t.Error("a process that is not there has a workload")
 	}
-	list, hypervisor := h.helpers("ID", "/root/containers/ID")
-	if got := pids(list); !slices.Equal(got, []int{200, 201}) || hypervisor == nil || hypervisor.pid != 201 {
-		t.Errorf("helpers are %v, the hypervisor %v", got, hypervisor)
-	}
-	if list, hypervisor := h.helpers("ID", ""); len(list) != 1 || hypervisor != nil {
-		t.Errorf("without a directory: %v %v", pids(list), hypervisor)
+	if got := pids(h.helpers("ID")); !slices.Equal(got, []int{200}) {
+		t.Errorf("helpers are %v", got)
 	}
 	if sum, err := h.pss(work); err != nil || sum != 30<<10 {
 		t.Errorf("PSS %v %v", sum, err)

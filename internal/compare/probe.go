@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -22,23 +21,23 @@ const probeTime = 3 * time.Minute
 // probe runs the image's own cat in place of its command: it prints what the
 // kernel says of it, and then waits for input, so that the host can look at it.
 // It also makes the engine warm: the runs that count come after it.
-func (e *Entrant) probe(ctx context.Context, p *Plan) (f Facts, err error) {
+func (e *Entrant) probe(ctx context.Context, p *Plan) (f Facts, gaps []Missing, err error) {
 	config := &container.Config{
 		Entrypoint: []string{"cat"}, Cmd: append(append([]string{}, probeFiles...), "-"),
 		OpenStdin: true, StdinOnce: true, AttachStdin: true, AttachStdout: true, AttachStderr: true,
 	}
 	m, err := e.create(ctx, p, client.ContainerCreateOptions{Config: config, HostConfig: &container.HostConfig{NetworkMode: "none"}})
 	if err != nil {
-		return f, err
+		return f, nil, err
 	}
 	defer func() { err = errors.Join(err, m.remove(ctx)) }()
 	conn, err := e.Client.ContainerAttach(ctx, m.id, client.ContainerAttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
 	if err != nil {
-		return f, fmt.Errorf("cannot attach: %w", err)
+		return f, nil, fmt.Errorf("cannot attach: %w", err)
 	}
 	defer conn.Close()
 	if err := m.start(ctx); err != nil {
-		return f, err
+		return f, nil, err
 	}
 	stop := context.AfterFunc(ctx, conn.Close) // ends the reading
 	defer stop()
@@ -46,19 +45,20 @@ func (e *Entrant) probe(ctx context.Context, p *Plan) (f Facts, err error) {
 	var out probeOutput
 	_, err = stdcopy.StdCopy(&out, io.Discard, conn.Reader)
 	if ctx.Err() != nil {
-		return f, ctx.Err()
+		return f, nil, ctx.Err()
 	}
 	in, complete := parseProbe(out.String())
 	if !complete {
-		return f, fmt.Errorf("the image's cat did not tell all of %s (%w)", strings.Join(probeFiles, ", "), orEOF(err))
+		return f, nil, fmt.Errorf("the image's cat did not tell all of %s (%w)", strings.Join(probeFiles, ", "), orEOF(err))
 	}
-	f = in.Facts
-	e.look(ctx, p, m.id, &in, &f)
-	return f, nil
+	f, gaps = e.look(ctx, p, m.id, &in)
+	return f, gaps, nil
 }
 
-// look adds to f what this machine sees of the container from outside.
-func (e *Entrant) look(ctx context.Context, p *Plan, id string, in *inside, f *Facts) {
+// look adds what this machine sees of the container from outside to what was
+// said inside.
+func (e *Entrant) look(ctx context.Context, p *Plan, id string, in *inside) (f Facts, gaps []Missing) {
+	f = in.Facts
 	if e.Elsewhere == "" {
 		switch ours := p.Host.bootID(); {
 		case ours == "" || in.bootID == "":
@@ -70,31 +70,29 @@ func (e *Entrant) look(ctx context.Context, p *Plan, id string, in *inside, f *F
 	}
 	seen, err := e.processes(ctx, p.Host, id)
 	if err != nil {
-		return
+		return f, []Missing{{"namespaces, system calls", plain(err)}}
 	}
-	outside := p.Host.facts(seen)
-	f.Namespaces, f.Hypervisor = outside.Namespaces, outside.Hypervisor
-}
-
-// facts is what the host's /proc tells of a container.
-func (h *Host) facts(seen found) (f Facts) {
-	if pid := seen.first; pid != 0 {
-		dir := fmt.Sprintf("%s/%d", h.Proc, pid)
-		status, _ := os.ReadFile(dir + "/status")
-		users, _ := os.ReadFile(dir + "/uid_map")
-		in, _ := parseProbe(string(status) + string(users))
-		f = in.Facts
-		f.Kernel, f.Release, f.Namespaces = kernelShared, h.Machine().Kernel, h.namespaces(pid)
-	}
-	if seen.hypervisor != nil {
-		var uid int
-		if ids := h.status(seen.hypervisor.pid, "Uid"); len(ids) > 1 {
-			if _, err := fmt.Sscan(ids[1], &uid); err == nil {
-				f.Hypervisor = &uid
-			}
+	gap := func(what string, err error) {
+		if err != nil {
+			gaps = append(gaps, Missing{what, plain(err)})
 		}
 	}
-	return f
+	if e.Isolation == isolationVM {
+		if seen.hypervisor == nil {
+			gap("hypervisor", errors.New(orElse(e.Elsewhere, "it was not found among this machine's processes")))
+			return f, gaps
+		}
+		if f.Hypervisor, err = p.Host.user(seen.hypervisor.pid); err == nil {
+			f.HypervisorCalls, err = p.Host.calls(seen.hypervisor.pid)
+		}
+		gap("the hypervisor's system calls", err)
+		return f, gaps
+	}
+	f.Namespaces, err = p.Host.namespaces(seen.first)
+	gap("own namespaces", err)
+	f.Calls, err = p.Host.calls(seen.first)
+	gap("host's system calls", err)
+	return f, gaps
 }
 
 // probeOutput takes output until it is complete, or too much.

@@ -62,8 +62,7 @@ type Run struct {
 	Processes int      `json:"processes,omitempty"` // on the host
 	Prepared  bool     `json:"prepared,omitempty"`  // its hypervisor ran before the request
 
-	why  map[string]string // why a metric is nil
-	seen *Facts            // what the host's /proc told
+	why map[string]string // why a metric is nil
 }
 
 // metric is a number that a run has.

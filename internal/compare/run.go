@@ -112,7 +112,7 @@ func (e *Entrant) follow(ctx context.Context, p *Plan, id string, begun time.Tim
 	}
 	if !w.over {
 		if err := e.weigh(ctx, p, id, before, r); err != nil {
-			r.why["memory"], r.why["cpu"] = err.Error(), err.Error()
+			r.why["memory"], r.why["cpu"] = plain(err), plain(err)
 		}
 		if p.HTTP == nil && !service {
 			if err := w.wait(ctx, time.Until(w.started.Add(p.Limit))); err != nil {
@@ -123,8 +123,8 @@ func (e *Entrant) follow(ctx context.Context, p *Plan, id string, begun time.Tim
 		r.why["memory"] = fmt.Sprintf("it ended within the %s after which memory is measured; a smaller --settle may catch it", p.Settle)
 		r.why["cpu"] = r.why["memory"]
 	}
-	if e.Isolation == isolationVM && r.Memory == nil {
-		r.why["prepared"] = "whether the virtual machine was made ahead is seen where memory is measured"
+	if e.Isolation == isolationVM && r.CPU == nil {
+		r.why["prepared"] = "whether the virtual machine was made ahead is seen where CPU time is measured"
 	}
 	if !w.over && p.HTTP == nil {
 		r.why["run"] = fmt.Sprintf("it had not ended by itself after %s: it was ended", p.Limit)
@@ -170,9 +170,18 @@ func (e *Entrant) weigh(ctx context.Context, p *Plan, id string, before map[key]
 	if err != nil {
 		return err
 	}
-	pss, err := p.Host.pss(f.list)
-	if err != nil {
-		return err
+	if e.Isolation == isolationVM {
+		r.Memory = &f.memory
+	} else {
+		pss, err := p.Host.pss(f.list)
+		if err != nil {
+			return err
+		}
+		r.Memory = &pss
+	}
+	if f.list == nil {
+		r.why["cpu"] = orElse(e.Elsewhere, "its hypervisor was not found among this machine's processes")
+		return nil
 	}
 	var used float64
 	for _, q := range f.list {
@@ -183,9 +192,7 @@ func (e *Entrant) weigh(ctx context.Context, p *Plan, id string, before map[key]
 	if f.hypervisor != nil {
 		_, r.Prepared = before[key{f.hypervisor.pid, f.hypervisor.began}]
 	}
-	facts := p.Host.facts(f)
-	r.seen = &facts
-	r.Memory, r.CPU, r.Processes = &pss, &used, len(f.list)
+	r.CPU, r.Processes = &used, len(f.list)
 	return nil
 }
 

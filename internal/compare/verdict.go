@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/abode-run/abode/internal/compare/reach"
 )
 
 // verdict says in words what the numbers say, each contestant beside the first.
@@ -114,9 +116,16 @@ func (c *Contestant) wall() string {
 	f := &c.Isolation
 	switch f.Kernel {
 	case kernelOwn:
-		return fmt.Sprintf("The kernel of %s is its own%s: who breaks it has the guest, and the host is behind the hypervisor.", c.called(), inBrackets(f.Release))
+		s := fmt.Sprintf("The kernel of %s is its own%s: who breaks it has the guest, and the host is behind the hypervisor", c.called(), inBrackets(f.Release))
+		if n := f.HypervisorCalls; n != nil {
+			s += ", which may make " + madeText(n)
+		}
+		return s + "."
 	case kernelShared:
 		s := fmt.Sprintf("%s shares the host's kernel%s: a hole in that kernel is a hole in the wall.", sentence(c.called()), inBrackets(f.Release))
+		if f.Calls != nil {
+			s += " The workload may make " + madeText(f.Calls) + "."
+		}
 		var weak []string
 		if f.Seccomp == "off" {
 			weak = append(weak, "no seccomp filter is set")
@@ -134,6 +143,14 @@ func (c *Contestant) wall() string {
 	default:
 		return ""
 	}
+}
+
+// madeText tells how many of the host's system calls may be made.
+func madeText(c *reach.Calls) string {
+	if c.Allowed == c.Total {
+		return fmt.Sprintf("all of the host's %d system calls", c.Total)
+	}
+	return fmt.Sprintf("%d of the host's %d system calls", c.Allowed+len(c.Conditional), c.Total)
 }
 
 func inBrackets(s string) string {

@@ -3,6 +3,8 @@ package compare
 import (
 	"strings"
 	"testing"
+
+	"github.com/abode-run/abode/internal/compare/reach"
 )
 
 func near(v float64) []float64 { return []float64{v * 0.99, v, v, v, v * 1.01} }
@@ -44,8 +46,8 @@ func TestDifference(t *testing.T) {
 func report(runs int) *Report {
 	own := 1000
 	r := &Report{Version: 1, Image: "web", Repeat: runs, Absent: []Missing{{"docker", "not installed"}}}
-	container := Contestant{Name: "container", ImageID: "sha256:aaa", Isolation: Facts{Kernel: kernelShared, Release: "6.1", Seccomp: "off", UserMap: []string{"0 0 1"}}}
-	vm := Contestant{Name: "vm", ImageID: "sha256:bbb", Isolation: Facts{Kernel: kernelOwn, Release: "6.2", Hypervisor: &own}}
+	container := Contestant{Name: "container", ImageID: "sha256:aaa", Isolation: Facts{Kernel: kernelShared, Release: "6.1", Seccomp: "off", UserMap: []string{"0 0 1"}, Calls: &reach.Calls{Total: 9, Allowed: 9}}}
+	vm := Contestant{Name: "vm", ImageID: "sha256:bbb", Isolation: Facts{Kernel: kernelOwn, Release: "6.2", Hypervisor: &own, HypervisorCalls: &reach.Calls{Total: 9, Allowed: 5, Conditional: []string{"a", "b"}}}}
 	for i := range runs {
 		memory, code := float64(6<<20+i), int64(3)
 		container.Runs = append(container.Runs, Run{Start: 0.05 + float64(i)/1000, Memory: &memory, ExitCode: &code})
@@ -62,8 +64,8 @@ func TestVerdict(t *testing.T) {
 	got := strings.Join(report(5).Verdict, "\n")
 	for _, want := range []string{
 		"The virtual machine, beside the container: it starts 5.81 times slower",
-		"The container shares the host's kernel (6.1): a hole in that kernel is a hole in the wall. No seccomp filter is set; its root is the host's root.",
-		"The kernel of the virtual machine is its own (6.2)",
+		"The container shares the host's kernel (6.1): a hole in that kernel is a hole in the wall. The workload may make all of the host's 9 system calls. No seccomp filter is set; its root is the host's root.",
+		"The kernel of the virtual machine is its own (6.2): who breaks it has the guest, and the host is behind the hypervisor, which may make 7 of the host's 9 system calls.",
 		"The virtual machine was made ahead in 4 of 5 starts, which had taken 2 s of CPU time before",
 		"Take care: with container the command ended with code 3 in 5 of 5 runs.",
 		"Take care: with vm the HTTP answer was 404.",
