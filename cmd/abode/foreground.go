@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"syscall"
 
 	"github.com/moby/moby/api/types/container"
@@ -29,6 +30,18 @@ func (a *app) foreground(ctx context.Context, c *client.Client, s session) error
 	// What is under way is not cut short by a signal: the signal is the
 	// container's.
 	free := context.WithoutCancel(ctx)
+	started := make(chan struct{})
+	var proxied sync.WaitGroup
+	if s.sigProxy { // beside the requests, as it takes as long as they do
+		stop := func() {}
+		proxied.Go(func() {
+			stop = stream.Forward(func(signal string) {
+				<-started // a signal that comes earlier would be lost
+				_, _ = c.ContainerKill(free, s.id, client.ContainerKillOptions{Signal: signal})
+			})
+		})
+		defer func() { proxied.Wait(); stop() }()
+	}
 	var attached chan error
 	if s.stdin || s.stdout || s.stderr {
 		conn, err := c.ContainerAttach(ctx, s.id, client.ContainerAttachOptions{
@@ -45,14 +58,7 @@ func (a *app) foreground(ctx context.Context, c *client.Client, s session) error
 	if err := ctx.Err(); err != nil {
 		return a.abandon(ctx, c, s, err)
 	}
-	started := make(chan struct{})
-	if s.sigProxy {
-		stop := stream.Forward(func(signal string) {
-			<-started // a signal that comes earlier would be lost
-			_, _ = c.ContainerKill(free, s.id, client.ContainerKillOptions{Signal: signal})
-		})
-		defer stop()
-	}
+	proxied.Wait()
 	if s.start {
 		if err := a.start(free, c, s.id, s.autoRemove); err != nil {
 			return err
