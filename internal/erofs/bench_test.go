@@ -12,6 +12,12 @@ import (
 )
 
 func benchmark(b *testing.B, archive []byte) {
+	for name, opts := range map[string]erofs.Options{"plain": {}, "layer": {Compress: true, Recipe: true}} {
+		b.Run(name, func(b *testing.B) { benchmarkWith(b, archive, opts) })
+	}
+}
+
+func benchmarkWith(b *testing.B, archive []byte, opts erofs.Options) {
 	b.SetBytes(int64(len(archive)))
 	b.ReportAllocs()
 	path := filepath.Join(b.TempDir(), "image")
@@ -20,7 +26,7 @@ func benchmark(b *testing.B, archive []byte) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := erofs.FromTar(context.Background(), f, bytes.NewReader(archive), erofs.Options{}); err != nil {
+		if _, err := erofs.FromTar(context.Background(), f, bytes.NewReader(archive), opts); err != nil {
 			b.Fatal(err)
 		}
 		f.Close()

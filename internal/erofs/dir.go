@@ -111,7 +111,7 @@ func (w *writer) placeOne(l *listing) error {
 	isRoot := l.node == w.tree.root
 	room := blockSize
 	if isRoot {
-		room -= rootOffset
+		room -= w.root
 		if inodeSize+len(body) > room {
 			return fmt.Errorf("%w: the root directory's extended attributes have more than %d bytes", ErrLimit, room-inodeSize)
 		}
@@ -128,7 +128,7 @@ func (w *writer) placeOne(l *listing) error {
 		}
 		l.inode.union = uint32(l.data >> blockBits)
 	}
-	at := int64(rootOffset)
+	at := int64(w.root)
 	if !isRoot {
 		if at, err = w.slots.alloc(inodeSize + len(body) + last); err != nil {
 			return err

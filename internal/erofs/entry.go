@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // A writer turns entries into inodes.
@@ -17,8 +18,15 @@ type writer struct {
 	bytes   int64    // of all files, against Options.MaxBytes
 	numbers uint32   // i_ino of the last inode
 	chunked bool     // some file has holes
+	packed  bool     // some file is compressed
 	chunks  []uint32 // of the file that is read
 	scratch []byte   // an inode and what stands behind it
+	tail    []byte   // the end of a file that goes behind its inode
+	root    int      // where the root directory's inode stands in block 0
+	in      *position
+	recipe  *recipe     // with Options.Recipe
+	comp    *compressor // with Options.Compress
+	start   []byte      // of the file that is read, to see whether it has holes
 }
 
 // add takes one entry of the archive into the tree.
@@ -145,6 +153,20 @@ func hasData(h *tar.Header) bool {
 	return false
 }
 
+// isSparse tells whether what the archive has of the file may be something else
+// than its data: parts of it and where they belong.
+func isSparse(h *tar.Header) bool {
+	if h.Typeflag == tar.TypeGNUSparse {
+		return true
+	}
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
+}
+
 // file writes an entry that is not a directory.
 func (w *writer) file(h *tar.Header, data io.Reader) (*node, error) {
 	n, err := w.inode(h)
@@ -153,7 +175,7 @@ func (w *writer) file(h *tar.Header, data io.Reader) (*node, error) {
 	}
 	if hasData(h) {
 		n.kind = typeRegular
-		return w.regular(&n, data, h.Size)
+		return w.regular(&n, data, h.Size, isSparse(h))
 	}
 	switch h.Typeflag {
 	case tar.TypeSymlink:

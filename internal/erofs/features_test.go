@@ -208,6 +208,18 @@ func TestFeatures(t *testing.T) {
 func check(t testing.TB, archive []byte, want fmt.Stringer) {
 	t.Helper()
 	image, info := convert(t, bytes.NewReader(archive), erofs.Options{})
+	checkImage(t, image, info, want)
+}
+
+// checkPlain is check without the compressed form.
+func checkPlain(t testing.TB, archive []byte, want fmt.Stringer) {
+	t.Helper()
+	image, info := write(t, bytes.NewReader(archive), erofs.Options{})
+	checkImage(t, image, info, want)
+}
+
+func checkImage(t testing.TB, image string, info erofs.Info, want fmt.Stringer) {
+	t.Helper()
 	if !info.Terminated {
 		t.Error("Info says that the archive has no end marker")
 	}

@@ -1,6 +1,7 @@
 package erofs
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"io"
@@ -25,14 +26,38 @@ func chunkBitsFor(size int64) int {
 }
 
 // regular writes a file's data as it arrives, and its inode.
-func (w *writer) regular(n *inode, data io.Reader, size int64) (*node, error) {
+func (w *writer) regular(n *inode, data io.Reader, size int64, sparse bool) (*node, error) {
 	n.size = size
+	if w.recipe == nil || sparse || size == 0 {
+		return w.content(n, data, size, sparse)
+	}
+	w.in.data = size
+	made, err := w.content(n, data, size, false)
+	if err == nil {
+		w.recipe.record(made.nid, size)
+	}
+	return made, err
+}
+
+// content chooses how a file's data lies.
+func (w *writer) content(n *inode, data io.Reader, size int64, sparse bool) (*node, error) {
 	bits := chunkBitsFor(size)
+	if w.compressible(size) && !sparse {
+		start := w.start[:min(size, lookahead)]
+		if err := w.read(data, start); err != nil {
+			return nil, err
+		}
+		data = io.MultiReader(bytes.NewReader(start), data)
+		if !hasHole(start, 1<<bits) && !isProgram(n, start) {
+			return w.compressed(n, data, size)
+		}
+	}
 	holes, err := w.data(data, size, 1<<bits)
 	if err != nil {
 		return nil, err
 	}
-	if holes {
+	// Between the chunks of a sparse file there may be parts of the recipe.
+	if holes || sparse && w.recipe != nil && size > 0 {
 		w.chunked = true
 		n.layout, n.union = layoutChunks, uint32(bits-blockBits)
 		blocks := make([]byte, 0, 4*len(w.chunks))
@@ -41,10 +66,17 @@ func (w *writer) regular(n *inode, data io.Reader, size int64) (*node, error) {
 		}
 		return w.put(n, blocks)
 	}
-	n.union = noBlock
+	first := uint32(noBlock)
 	if len(w.chunks) > 0 {
-		n.union = w.chunks[0]
+		first = w.chunks[0]
 	}
+	return w.flat(n, first, size)
+}
+
+// flat writes the inode of a file whose data was the last to be written, in
+// consecutive blocks from first on.
+func (w *writer) flat(n *inode, first uint32, size int64) (*node, error) {
+	n.union = first
 	tail := int(size % blockSize)
 	if tail == 0 || !fitsInline(n, tail) {
 		return w.put(n, nil)
@@ -55,7 +87,7 @@ func (w *writer) regular(n *inode, data io.Reader, size int64) (*node, error) {
 		n.union = noBlock
 	}
 	last := w.out.takeBack()
-	end := append([]byte(nil), last[:tail]...)
+	end := append(w.tail[:0], last[:tail]...)
 	clear(last[:tail])
 	return w.put(n, end)
 }
@@ -65,19 +97,18 @@ func (w *writer) regular(n *inode, data io.Reader, size int64) (*node, error) {
 func (w *writer) data(r io.Reader, size int64, chunk int) (holes bool, err error) {
 	w.chunks = w.chunks[:0]
 	for left := size; left > 0; {
-		if err := context.Cause(w.ctx); err != nil { // no read tells in a hole
-			return false, err
-		}
 		n := int(min(left, int64(chunk)))
+		if w.recipe != nil { // it takes blocks, too
+			if err := w.recipe.settle(); err != nil {
+				return false, err
+			}
+		}
 		p, err := w.out.next(roundUp(n, blockSize))
 		if err != nil {
 			return false, err
 		}
-		if _, err := io.ReadFull(r, p[:n]); err != nil {
-			if err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
-			return false, damaged(err)
+		if err := w.read(r, p[:n]); err != nil {
+			return false, err
 		}
 		left -= int64(n)
 		if size >= blockSize && isZero(p[:n]) {
@@ -92,6 +123,35 @@ func (w *writer) data(r io.Reader, size int64, chunk int) (holes bool, err error
 		w.chunks = append(w.chunks, block)
 	}
 	return holes, nil
+}
+
+// read fills p with a file's data.
+func (w *writer) read(r io.Reader, p []byte) error {
+	if err := context.Cause(w.ctx); err != nil { // no read tells in a hole
+		return err
+	}
+	if _, err := io.ReadFull(r, p); err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return damaged(err)
+	}
+	return nil
+}
+
+// isProgram tells whether a file that begins so is one that can be executed.
+func isProgram(n *inode, start []byte) bool {
+	return n.perm&0o111 != 0 && bytes.HasPrefix(start, []byte("\x7fELF"))
+}
+
+// hasHole tells whether a chunk of p holds zeros alone.
+func hasHole(p []byte, chunk int) bool {
+	for ; len(p) > 0; p = p[min(chunk, len(p)):] {
+		if isZero(p[:min(chunk, len(p))]) {
+			return true
+		}
+	}
+	return false
 }
 
 // symlink writes a symlink, whose target is its data.

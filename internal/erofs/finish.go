@@ -5,8 +5,12 @@ import (
 	"time"
 )
 
-// rootOffset is where the root directory's inode stands, in block 0.
-const rootOffset = superOffset + superSize
+// Where the root directory's inode stands, in block 0: behind the superblock
+// and, when files may be compressed, its configuration.
+const (
+	rootOffset       = superOffset + superSize
+	rootBehindConfig = rootOffset + (configSize+slotSize-1)/slotSize*slotSize
+)
 
 // finish writes what had to wait for the last entry: link counts, whiteouts,
 // directories and the superblock.
@@ -28,15 +32,21 @@ func (w *writer) finish(uuid [16]byte) error {
 			return err
 		}
 		if i == 0 { // the root
-			copy(block[rootOffset:], w.scratch)
+			copy(block[w.root:], w.scratch)
+		}
+	}
+	if w.recipe != nil {
+		if err := w.recipe.finish(block, w.in.n); err != nil {
+			return err
 		}
 	}
 	super := superblock{
-		root:   rootOffset / slotSize,
+		root:   uint16(w.root / slotSize),
 		inodes: uint64(w.tree.count),
 		blocks: uint32(w.out.end >> blockBits),
 		uuid:   uuid,
 		chunks: w.chunked,
+		packed: w.packed,
 	}
 	super.put(block)
 	if err := w.out.writeAt(block, 0); err != nil {

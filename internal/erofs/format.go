@@ -18,6 +18,8 @@ const (
 
 	featureChecksum = 0x1 // EROFS_FEATURE_COMPAT_SB_CHKSUM
 	featureMtime    = 0x2 // EROFS_FEATURE_COMPAT_MTIME: i_mtime is an mtime
+	featurePadding  = 0x1 // EROFS_FEATURE_INCOMPAT_ZERO_PADDING
+	featureConfigs  = 0x2 // EROFS_FEATURE_INCOMPAT_COMPR_CFGS and _BIG_PCLUSTER, Linux 5.13
 	featureChunked  = 0x4 // EROFS_FEATURE_INCOMPAT_CHUNKED_FILE, Linux 5.15
 
 	slotSize   = 32 // EROFS_ISLOTBITS: inode numbers count these
@@ -25,9 +27,10 @@ const (
 	direntSize = 12 // sizeof(struct erofs_dirent)
 	maxName    = 255
 
-	layoutPlain  = 0 // EROFS_INODE_FLAT_PLAIN: whole blocks from i_u
-	layoutInline = 2 // EROFS_INODE_FLAT_INLINE: and the rest behind the inode
-	layoutChunks = 4 // EROFS_INODE_CHUNK_BASED: block numbers behind the inode
+	layoutPlain      = 0 // EROFS_INODE_FLAT_PLAIN: whole blocks from i_u
+	layoutCompressed = 1 // EROFS_INODE_COMPRESSED_FULL: an index behind the inode
+	layoutInline     = 2 // EROFS_INODE_FLAT_INLINE: and the rest behind the inode
+	layoutChunks     = 4 // EROFS_INODE_CHUNK_BASED: block numbers behind the inode
 
 	noBlock = 0xFFFFFFFF // EROFS_NULL_ADDR: a hole, or no block at all
 )
@@ -58,7 +61,7 @@ type inode struct {
 	size     int64
 	nlink    uint32
 	layout   uint16
-	union    uint32 // i_u: first block, device number or chunk format
+	union    uint32 // i_u: first block, device number, chunk format or blocks
 	number   uint32 // i_ino, shown by stat where 64 bits do not fit
 	xattrs   []byte // what encodeXattrs returned
 }
@@ -92,7 +95,12 @@ type superblock struct {
 	blocks uint32
 	uuid   [16]byte
 	chunks bool // some inode has layoutChunks
+	packed bool // some inode has layoutCompressed
 }
+
+// configSize is what stands behind the superblock when files are compressed:
+// its length in 16 bits and a struct z_erofs_lz4_cfgs.
+const configSize = 2 + 14
 
 // put writes the superblock into block 0, whose other bytes must be final:
 // the checksum covers them.
@@ -110,9 +118,19 @@ func (s *superblock) put(block []byte) {
 	// meta_blkaddr and xattr_blkaddr stay 0: nids count from byte 0 of the
 	// file, and there are no shared xattrs.
 	copy(p[48:], s.uuid[:])
+	features := uint32(0)
 	if s.chunks {
-		le.PutUint32(p[80:], featureChunked)
+		features |= featureChunked
 	}
+	if s.packed {
+		features |= featurePadding | featureConfigs
+		le.PutUint16(p[84:], 1) // available_compr_algs: LZ4
+		config := p[superSize:]
+		le.PutUint16(config, configSize-2)
+		le.PutUint16(config[2:], extentSize-1) // max_distance
+		le.PutUint16(config[4:], extentBlocks) // max_pclusterblks
+	}
+	le.PutUint32(p[80:], features)
 	// The kernel's crc32c starts with ~0 and does not invert its result.
 	le.PutUint32(p[4:], ^crc32.Checksum(block[superOffset:blockSize], castagnoli))
 }

@@ -104,11 +104,14 @@ func TestLinux61(t *testing.T) {
 	entries = slices.DeleteFunc(entries, func(e entry) bool { // emulation is slow
 		return len(e.data) > 150_000 && !strings.Contains(e.Name, "holes/") || strings.Contains(e.Name, "/large/")
 	})
-	image, _ := convert(t, bytes.NewReader(archive(t, entries...)), erofs.Options{})
+	packed := archive(t, entries...)
+	image, _ := write(t, bytes.NewReader(packed), erofs.Options{})
+	layer, _ := write(t, bytes.NewReader(packed), erofs.Options{Compress: true, Recipe: true})
 
 	kernel, initrd := guestFiles(t, packages[0])
-	got := boot(t, kernel, initrd, image)
-	same(t, "in the guest", text(got), onDisk(t, mount(t, image)))
+	want := onDisk(t, mount(t, image))
+	same(t, "in the guest", text(boot(t, kernel, initrd, image)), want)
+	same(t, "in the guest, compressed", text(boot(t, kernel, initrd, layer)), want)
 }
 
 // below moves entries into a directory.

@@ -87,8 +87,31 @@ func archive(t testing.TB, entries ...entry) []byte {
 	return b.Bytes()
 }
 
-// convert writes the archive to a file and returns its path.
+// convert writes the archive to a file and returns its path. It writes another
+// one in the form that layers have, which must be the same tree, and give the
+// archive back.
 func convert(t testing.TB, archive io.Reader, opts erofs.Options) (string, erofs.Info) {
+	t.Helper()
+	in, err := io.ReadAll(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, info := write(t, bytes.NewReader(in), opts)
+	opts.Compress, opts.Recipe = true, true
+	layer, layerInfo := write(t, bytes.NewReader(in), opts)
+	gives(t, layer, in)
+	if layerInfo.Files != info.Files || layerInfo.Terminated != info.Terminated {
+		t.Errorf("without compression %+v, with it %+v", info, layerInfo)
+	}
+	if os.Getuid() == 0 {
+		same(t, "compressed, through the kernel", onDisk(t, mount(t, layer)), onDisk(t, mount(t, path)))
+		fsck(t, layer)
+	}
+	return path, info
+}
+
+// write writes the archive to a file and returns its path.
+func write(t testing.TB, archive io.Reader, opts erofs.Options) (string, erofs.Info) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "image.erofs")
 	f, err := os.Create(path)
@@ -104,6 +127,26 @@ func convert(t testing.TB, archive io.Reader, opts erofs.Options) (string, erofs
 		t.Fatalf("FromTar says %d bytes, the file has %d (%v)", info.Size, st.Size(), err)
 	}
 	return path, info
+}
+
+// gives fails the test unless the image gives the archive back.
+func gives(t testing.TB, image string, archive []byte) {
+	t.Helper()
+	f, err := os.Open(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var b bytes.Buffer
+	if err := erofs.WriteTar(context.Background(), &b, f); err != nil {
+		t.Fatalf("WriteTar: %v", err)
+	}
+	if !bytes.Equal(b.Bytes(), archive) {
+		t.Fatalf("the image gives another archive of %d bytes than the one of %d", b.Len(), len(archive))
+	}
+	if p, err := erofs.Examine(f); err != nil || p.Tar != int64(len(archive)) {
+		t.Fatalf("Examine says that the archive has %d bytes (%v)", p.Tar, err)
+	}
 }
 
 // needRoot skips a test that mounts.

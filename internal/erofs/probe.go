@@ -15,6 +15,8 @@ type Probe struct {
 	// Overlayfs does not heed the mark on the root of a layer: whoever stacks
 	// layers leaves out those below this one.
 	Opaque bool
+	// Tar is the size of the archive that WriteTar makes, 0 when it cannot.
+	Tar int64
 }
 
 // Examine reads the first block of a file system that FromTar wrote.
@@ -24,11 +26,14 @@ func Examine(r io.ReaderAt) (Probe, error) {
 		return Probe{}, fmt.Errorf("cannot read the file system: %w", err)
 	}
 	le := binary.LittleEndian
-	super, root := block[superOffset:], block[rootOffset:]
-	if le.Uint32(super) != superMagic || le.Uint16(super[14:]) != rootOffset/slotSize {
+	super := block[superOffset:]
+	at := int(le.Uint16(super[14:])) * slotSize
+	if le.Uint32(super) != superMagic || at != rootOffset && at != rootBehindConfig {
 		return Probe{}, errors.New("cannot read the file system: it is not one that this package wrote")
 	}
 	p := Probe{Size: int64(le.Uint32(super[36:])) << blockBits, UUID: [16]byte(super[48:64])}
+	p.Tar, _ = tarSize(block)
+	root := block[at:]
 	if count := int(le.Uint16(root[2:])); count > 0 {
 		size := min(xattrHeaderSize+(count-1)*xattrEntrySize, len(root)-inodeSize)
 		p.Opaque = hasXattr(root[inodeSize:inodeSize+size], opaqueXattr)

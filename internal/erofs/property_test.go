@@ -156,7 +156,7 @@ func draw(t *rapid.T, m model) entry {
 	p := name(t)
 	switch rapid.IntRange(0, 9).Draw(t, "kind") {
 	case 0, 1, 2:
-		data := noise(sizes.Draw(t, "size"))
+		data := rapid.SampledFrom([]func(int) string{noise, prose, mixed}).Draw(t, "data")(sizes.Draw(t, "size"))
 		if hole := rapid.SampledFrom([]int{0, 0, 4096, 200_000}).Draw(t, "hole"); hole > 0 {
 			data += strings.Repeat("\x00", hole) + noise(sizes.Draw(t, "end"))
 		}
@@ -198,6 +198,25 @@ func draw(t *rapid.T, m model) entry {
 	return e
 }
 
+// prose is what can be compressed.
+func prose(n int) string {
+	var b strings.Builder
+	for i := 0; b.Len() < n; i++ {
+		fmt.Fprintf(&b, "line %d of a long text, which says %s\n", i, noise16(i%30+1))
+	}
+	return b.String()[:n]
+}
+
+// mixed is both, in parts of all sizes.
+func mixed(n int) string {
+	var b strings.Builder
+	for i := 1; b.Len() < n; i = i*5 + 3 {
+		i %= 150_000
+		b.WriteString(prose(i) + noise(i/2))
+	}
+	return b.String()[:n]
+}
+
 // noise16 is noise that a symlink can hold.
 func noise16(n int) string { return fmt.Sprintf("%x", noise(n/2+1))[:n] }
 
@@ -222,6 +241,17 @@ func TestRandomTrees(t *testing.T) {
 		same(rt, "in the image", inImage(rt, bytes.NewReader(image.data)), want)
 		if root {
 			throughKernel(rt, dir, image.data, want)
+		}
+		layer := &memory{}
+		if _, err := erofs.FromTar(t.Context(), layer, bytes.NewReader(packed), erofs.Options{Compress: true, Recipe: true}); err != nil {
+			rt.Fatalf("FromTar: %v", err)
+		}
+		var again bytes.Buffer
+		if err := erofs.WriteTar(t.Context(), &again, bytes.NewReader(layer.data)); err != nil || !bytes.Equal(again.Bytes(), packed) {
+			rt.Fatalf("the archive is not given back (%v)", err)
+		}
+		if root {
+			throughKernel(rt, dir, layer.data, want)
 		}
 	})
 }

@@ -35,10 +35,18 @@ func sizes() (entries []entry, want snapshot) {
 		want["/"+e.Name] = s
 	}
 	const room = 4096 - 64 // behind an inode
-	for _, around := range []int{0, 64, room, 4096, 4096 + room, 64 << 10, 64<<10 + room, 128 << 10, 2 << 20, 2<<20 + room, 5 << 20} {
+	for _, around := range []int{0, 64, room, 4096, 4096 + room, 16 << 10, 64 << 10, 64<<10 + room, 128 << 10, 2 << 20, 2<<20 + room, 5 << 20} {
 		for n := max(0, around-2); n <= around+2; n++ {
 			add(file(fmt.Sprintf("file %d", n), noise(n)))
 		}
+	}
+	for _, around := range []int{8192, 16 << 10, 20 << 10, 64 << 10, 68 << 10, 72 << 10, 128 << 10, 1 << 20, 2<<20 + 8192} {
+		for _, n := range []int{around - 4096, around - 1, around, around + 1, around + 4096} {
+			add(file(fmt.Sprintf("prose %d", n), prose(n)))
+			add(file(fmt.Sprintf("prose with an xattr %d", n), prose(n)).attr("user.x", noise(n%50)))
+		}
+		add(file(fmt.Sprintf("prose and noise %d", around), prose(around)+noise(around/2)+prose(around)))
+		add(file(fmt.Sprintf("noise and prose %d", around), noise(around)+prose(around/3)+noise(100_000)))
 	}
 	for n := room - 20; n <= room; n++ { // a header and an entry of xattrs take 17 to 20 bytes
 		add(file(fmt.Sprintf("with an xattr %d", n), noise(n)).attr("user.x", ""))
@@ -108,7 +116,10 @@ func TestRootSizes(t *testing.T) {
 	}
 	// Its xattrs cannot stand elsewhere.
 	fits := dir(".").attr("user.x", noise(room-20))
-	check(t, archive(t, fits, file("a", "b")), snapshot{
+	compressed := erofs.Options{Compress: true} // its configuration stands there, too
+	failsWith(t, archive(t, fits), compressed, erofs.ErrLimit, "the root directory's extended attributes")
+	write(t, bytes.NewReader(archive(t, dir(".").attr("user.x", noise(room-20-32)))), compressed)
+	checkPlain(t, archive(t, fits, file("a", "b")), snapshot{
 		"/":  {mode: unix.S_IFDIR | 0o755, nlink: 2, xattrs: map[string]string{"user.x": noise(room - 20)}},
 		"/a": {mode: unix.S_IFREG | 0o644, nlink: 1, content: `"b"`},
 	})
@@ -137,10 +148,37 @@ func TestNothingLeaks(t *testing.T) {
 	}
 }
 
+// What can be compressed is, but no program.
+func TestCompressed(t *testing.T) {
+	const size = 8 << 20
+	blocks := func(e entry) int64 {
+		_, info := write(t, bytes.NewReader(archive(t, e)), erofs.Options{Compress: true})
+		return info.Size
+	}
+	if n := blocks(file("prose", prose(size))); n > size*2/3 {
+		t.Errorf("a text of %d bytes takes %d", size, n)
+	}
+	if n := blocks(file("noise", noise(size))); n > size+16<<10 {
+		t.Errorf("noise of %d bytes takes %d", size, n)
+	}
+	if n := blocks(file("program", "\x7fELF"+prose(size)).mode(0o755)); n < size {
+		t.Errorf("a program of %d bytes takes %d", size, n)
+	}
+	if n := blocks(file("library", "\x7fELF"+prose(size))); n > size*2/3 {
+		t.Errorf("a library of %d bytes takes %d", size, n)
+	}
+}
+
 // What is empty takes no room, in the image or on the disk.
 func TestHolesTakeNoRoom(t *testing.T) {
 	data := "start" + strings.Repeat("\x00", 100<<20) + "end"
-	image, info := convert(t, bytes.NewReader(archive(t, file("holey", data))), erofs.Options{})
+	for _, opts := range []erofs.Options{{}, {Compress: true, Recipe: true}} {
+		holesTakeNoRoom(t, data, opts)
+	}
+}
+
+func holesTakeNoRoom(t *testing.T, data string, opts erofs.Options) {
+	image, info := write(t, bytes.NewReader(archive(t, file("holey", data))), opts)
 	if info.Size > 256<<10 {
 		t.Errorf("the image has %d bytes", info.Size)
 	}

@@ -26,12 +26,15 @@ func (s *source) Read(p []byte) (int, error) {
 }
 
 // A position knows how far the archive was read, and whether there was
-// anything but zeros behind the last entry.
+// anything but zeros behind the last entry. What is read goes into the recipe,
+// if there is one, but for the data of files that the file system holds.
 type position struct {
-	r     io.Reader
-	n     int64
-	after int64 // the block behind the last entry
-	other bool  // from there on, something that is not zero was read
+	r      io.Reader
+	n      int64
+	after  int64 // the block behind the last entry
+	other  bool  // from there on, something that is not zero was read
+	recipe *recipe
+	data   int64 // how much of what is next is data
 }
 
 // watch begins to look for zeros, in the block behind what was read.
@@ -46,5 +49,28 @@ func (p *position) Read(b []byte) (int, error) {
 		p.other = !isZero(b[skip:n])
 	}
 	p.n += int64(n)
+	if p.recipe != nil {
+		data := min(p.data, int64(n))
+		p.data -= data
+		p.recipe.add(b[data:n])
+	}
 	return n, err
+}
+
+// discard reads r, which is p or reads from it, to its end.
+func (p *position) discard(r io.Reader) error {
+	for {
+		if p.recipe != nil {
+			if err := p.recipe.settle(); err != nil {
+				return err
+			}
+		}
+		_, err := io.CopyN(io.Discard, r, 1<<20)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }

@@ -33,6 +33,11 @@ type Options struct {
 	// to its end. Without it the UUID is zero. Overlayfs tells layers apart by
 	// it, to find the origin of a file that was copied up.
 	UUID func() [16]byte
+	// Compress compresses files with LZ4. The kernel must be able to read them:
+	// Linux 5.13 with CONFIG_EROFS_FS_ZIP.
+	Compress bool
+	// Recipe adds what WriteTar needs to make the archive again.
+	Recipe bool
 }
 
 func (o Options) withDefaults() Options {
@@ -68,11 +73,23 @@ func FromTar(ctx context.Context, out File, r io.Reader, opts Options) (Info, er
 	buffered := bufio.NewReaderSize(src, 128<<10)
 	opts = opts.withDefaults()
 	o := newOutput(out)
-	w := &writer{ctx: ctx, out: o, slots: slots{out: o}, tree: newTree(opts.MaxMetadata), opts: opts}
-	in := &position{r: buffered}
-	info, err := w.run(in)
+	w := &writer{
+		ctx: ctx, out: o, slots: slots{out: o}, tree: newTree(opts.MaxMetadata), opts: opts,
+		in: &position{r: buffered}, tail: make([]byte, 0, blockSize), root: rootOffset,
+	}
+	if opts.Compress {
+		w.comp, w.start, w.root = newCompressor(), make([]byte, lookahead), rootBehindConfig
+	}
+	if opts.Recipe {
+		r, err := newRecipe(o)
+		if err != nil {
+			return Info{}, fmt.Errorf("cannot keep what the archive was made of: %w", err)
+		}
+		w.recipe, w.in.recipe = r, r
+	}
+	info, err := w.run(w.in)
 	if err == nil {
-		_, err = io.Copy(io.Discard, buffered)
+		err = w.in.discard(w.in)
 	}
 	if src.err != nil { // and not what followed from it
 		return Info{}, fmt.Errorf("cannot read the archive: %w", src.err)
@@ -113,7 +130,10 @@ func (w *writer) run(in *position) (Info, error) {
 			return Info{}, fmt.Errorf("cannot add %q: %w", abbreviate(h.Name), err)
 		}
 		// To the end of the entry's data, so that the position is known.
-		if _, err := io.Copy(io.Discard, tr); err != nil {
+		if err := in.discard(tr); err != nil {
+			if w.recipe != nil && w.recipe.err != nil { // not the archive's fault
+				return Info{}, w.recipe.err
+			}
 			return Info{}, fmt.Errorf("cannot read %q: %w", abbreviate(h.Name), damaged(err))
 		}
 	}

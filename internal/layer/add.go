@@ -99,8 +99,10 @@ func (s *Store) write(ctx context.Context, tar io.Reader, want digest.Digest) (l
 	digester := algorithm.Digester()
 	in := readAhead(tar, digester.Hash())
 	defer in.Close()
-	info, err := erofs.FromTar(ctx, f, in, erofs.Options{
-		UUID: func() [16]byte { return uuid(digester.Hash().Sum(nil)) },
+	info, err := erofs.FromTar(ctx, &eager{File: f}, in, erofs.Options{
+		UUID:     func() [16]byte { return uuid(digester.Hash().Sum(nil)) },
+		Compress: s.compress(),
+		Recipe:   true,
 	})
 	if err != nil {
 		return Layer{}, err

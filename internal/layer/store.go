@@ -6,6 +6,10 @@
 // ("sha256-4f53….erofs"), and tmp-* while one is written. Files are complete
 // and on the disk before they get their name, never change, and may be read by
 // all users: hypervisors run as users without rights.
+//
+// Where the kernel can read them so, files in a layer are compressed. A layer
+// also holds what is needed to make its tar again, so that nobody has to keep
+// what it was made of.
 package layer
 
 import (
@@ -32,12 +36,16 @@ type Layer struct {
 	// Opaque says that the layer hides all below it (a whiteout .wh..wh..opq in
 	// its root). Overlayfs does not heed that: leave out the layers below.
 	Opaque bool
+	// Tar is the size of the tar that WriteTar makes; 0 says that it cannot, as
+	// the layer is one of an earlier version of the engine.
+	Tar int64
 }
 
 // A Store is a directory of layers. Its methods may be called concurrently;
 // one process at a time owns the directory.
 type Store struct {
-	dir string
+	dir      string
+	compress func() bool // tells whether layers may be compressed
 
 	mu   sync.Mutex                      // guards what follows
 	busy map[digest.Digest]chan struct{} // being added; closed when it was or failed
@@ -74,7 +82,11 @@ func Open(dir string) (*Store, error) {
 			return nil, fmt.Errorf("cannot remove a layer that was not finished: %w", err)
 		}
 	}
-	return &Store{dir: dir, busy: map[digest.Digest]chan struct{}{}}, nil
+	return &Store{
+		dir:      dir,
+		compress: sync.OnceValue(func() bool { return readsCompressed(dir) }),
+		busy:     map[digest.Digest]chan struct{}{},
+	}, nil
 }
 
 // Get returns a layer that the store has, or errdefs.ErrNotFound. A file that
@@ -104,7 +116,7 @@ func (s *Store) Get(diffID digest.Digest) (Layer, error) {
 	if err != nil {
 		return Layer{}, fmt.Errorf("layer %s is damaged, pull its image again: %w: %w", diffID, err, errdefs.ErrDataLoss)
 	}
-	return Layer{DiffID: diffID, Path: path, Size: probe.Size, Opaque: probe.Opaque}, nil
+	return Layer{DiffID: diffID, Path: path, Size: probe.Size, Opaque: probe.Opaque, Tar: probe.Tar}, nil
 }
 
 // List returns all layers of the store, sorted by digest. One that is damaged

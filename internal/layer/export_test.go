@@ -1,0 +1,4 @@
+package layer
+
+// ReadsCompressed is for tests.
+var ReadsCompressed = readsCompressed
