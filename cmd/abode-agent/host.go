@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/abode-run/abode/internal/agent/server"
+	"github.com/abode-run/abode/internal/rest"
 	"github.com/abode-run/abode/internal/runtime"
 )
 
@@ -83,7 +84,7 @@ func host(args []string) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	over := make(chan struct{})
-	s := server.New(server.Config{Log: log, Runtime: r, Shutdown: func(context.Context) error {
+	s := server.New(server.Config{Log: log, Runtime: r, Done: rest.New().Done, Shutdown: func(context.Context) error {
 		err := runtime.CleanCgroups(context.WithoutCancel(ctx), *parent)
 		// The answer goes out first.
 		time.AfterFunc(100*time.Millisecond, func() { close(over) })

@@ -8,13 +8,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/abode-run/abode/internal/api"
 	"github.com/abode-run/abode/internal/engine"
+	"github.com/abode-run/abode/internal/kernel"
 	"github.com/abode-run/abode/internal/metrics"
+	"github.com/abode-run/abode/internal/rest"
 )
 
 func main() {
@@ -49,9 +52,9 @@ func run(o options) error {
 		}
 		defer scraped.Close()
 	}
-	observer := metrics.New()
+	observer, keeper := metrics.New(), rest.New()
 	cfg := o.config(log)
-	cfg.Observer = observer
+	cfg.Observer = ends{observer, keeper}
 	e, err := engine.Open(ctx, cfg)
 	if err != nil {
 		return err
@@ -60,9 +63,24 @@ func run(o options) error {
 	if scraped != nil {
 		defer metrics.Serve(scraped, scrape, log)()
 	}
-	err = serve(ctx, api.New(e, log, api.Metrics(scrape)), o, log)
+	h := api.New(e, log, api.Metrics(scrape))
+	err = serve(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer keeper.Done()
+		h.ServeHTTP(w, r)
+	}), o, log)
 	log.Info("ending; containers that run go on")
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	return errors.Join(err, e.Close(ctx))
+}
+
+// ends tells the keeper of what happens without a request.
+type ends struct {
+	engine.Observer
+	keeper *rest.Keeper
+}
+
+func (e ends) Ended(wall kernel.Isolation) {
+	e.Observer.Ended(wall)
+	e.keeper.Done()
 }

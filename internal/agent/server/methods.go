@@ -24,6 +24,8 @@ type Config struct {
 	// Shutdown is called once the containers have ended, before the caller
 	// gets its answer; what ends the process must come a moment later.
 	Shutdown func(ctx context.Context) error
+	// Done is called after each call. nil: nobody wants to know.
+	Done func()
 }
 
 func (s *Server) register(cfg Config) {

@@ -20,6 +20,7 @@ import (
 type Server struct {
 	log     *slog.Logger
 	methods map[string]method
+	done    func()
 }
 
 // A method answers one call. It writes its response itself with c.answer, or
@@ -31,7 +32,10 @@ func New(cfg Config) *Server {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{log: cfg.Log, methods: map[string]method{}}
+	if cfg.Done == nil {
+		cfg.Done = func() {}
+	}
+	s := &Server{log: cfg.Log, methods: map[string]method{}, done: cfg.Done}
 	s.register(cfg)
 	return s
 }
@@ -79,6 +83,7 @@ type call struct {
 const requestTimeout = time.Minute
 
 func (s *Server) serve(ctx context.Context, stream *yamux.Stream) {
+	defer s.done()
 	defer stream.Close()
 	stream.SetReadDeadline(time.Now().Add(requestTimeout))
 	var req agent.Request
