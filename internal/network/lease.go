@@ -69,7 +69,7 @@ type ledgerData struct {
 
 func openLedger(path string) (*ledger, error) {
 	l := &ledger{path: path, next: 2}
-	if err := state.RecallJSON(path, &l.d); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := state.ReadJSON(path, &l.d); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("cannot read the network's state: %w; when no container runs, %s can be removed", err, path)
 	}
 	if l.d.Leases == nil {
@@ -227,7 +227,7 @@ func (l *ledger) save() error {
 	b, err := json.Marshal(&l.d)
 	l.mu.Unlock()
 	if err == nil {
-		err = state.ReplaceJSON(l.path, json.RawMessage(b)) // after a reboot nothing is attached
+		err = state.ReplaceJSON(l.path, json.RawMessage(b))
 	}
 	if err != nil {
 		return fmt.Errorf("cannot write the network's state: %w", err)

@@ -13,7 +13,7 @@ import (
 
 // Config says where a network lives.
 type Config struct {
-	Dir    string       // of the network's state; made when missing
+	Dir    string       // of the network's state, which a reboot may clear; made when missing
 	Bridge string       // its name, at most 15 characters, no other engine's
 	Subnet netip.Prefix // IPv4, at most a /29; the zero value chooses one that is free
 	Log    *slog.Logger // nil: slog.Default()

@@ -1,7 +1,6 @@
 package state
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -14,8 +13,8 @@ import (
 // not overlap.
 func WriteJSON(path string, v any) error { return writeJSON(path, v, true) }
 
-// ReplaceJSON is WriteJSON for what a reboot may lose: it does not wait for
-// the disk. RecallJSON reads it.
+// ReplaceJSON is WriteJSON for what is below RUN: it does not wait for the
+// disk, and a loss of power can leave a file without content.
 func ReplaceJSON(path string, v any) error { return writeJSON(path, v, false) }
 
 func writeJSON(path string, v any, lasting bool) error {
@@ -65,23 +64,6 @@ func ReadJSON(path string, v any) error {
 	if err != nil {
 		return err
 	}
-	return decode(path, b, v)
-}
-
-// RecallJSON reads what ReplaceJSON wrote. A loss of power can leave such a
-// file without content, which is os.ErrNotExist too.
-func RecallJSON(path string, v any) error {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	if len(bytes.Trim(b, "\x00")) == 0 {
-		return fmt.Errorf("%s is empty: %w", path, os.ErrNotExist)
-	}
-	return decode(path, b, v)
-}
-
-func decode(path string, b []byte, v any) error {
 	if err := json.Unmarshal(b, v); err != nil {
 		return fmt.Errorf("cannot read %s: it is damaged: %w", path, err)
 	}

@@ -9,7 +9,6 @@
 //	volumes/                 named volumes (internal/volume)
 //	kernels/, templates/     guest kernels and saved guests (internal/kernel/vm)
 //	vm/                      what guests are made with: initramfs, empty disk, the probe's result
-//	network/                 addresses given away (internal/network)
 //	containers/ID/           one container:
 //	    config.json          what was asked for and what it is made of; never changes but by rename and update
 //	    state.json           what it is doing; see internal/engine. Of a container that is
@@ -23,6 +22,7 @@
 //	abode.sock               the API
 //	agent.sock, agent.lock   the host's agent (internal/kernel/host)
 //	agent.log, agent/        what it says, and where it works
+//	network/                 addresses given away (internal/network)
 //	passing/ID/              config.json and state.json of a container that is removed when it
 //	                         ends: a reboot ends it
 //	container/ID/, vm/ID/    a running container, by isolation: of a guest its sockets
@@ -48,7 +48,6 @@ func (d Dirs) Layers() string     { return filepath.Join(d.Root, "layers") }
 func (d Dirs) Volumes() string    { return filepath.Join(d.Root, "volumes") }
 func (d Dirs) Kernels() string    { return filepath.Join(d.Root, "kernels") }
 func (d Dirs) Templates() string  { return filepath.Join(d.Root, "templates") }
-func (d Dirs) Network() string    { return filepath.Join(d.Root, "network") }
 func (d Dirs) Containers() string { return filepath.Join(d.Root, "containers") }
 
 // Names below Run.
@@ -56,6 +55,7 @@ func (d Dirs) Containers() string { return filepath.Join(d.Root, "containers") }
 func (d Dirs) Socket() string      { return filepath.Join(d.Run, "abode.sock") }
 func (d Dirs) AgentSocket() string { return filepath.Join(d.Run, "agent.sock") }
 func (d Dirs) VMs() string         { return filepath.Join(d.Run, "vm") }
+func (d Dirs) Network() string     { return filepath.Join(d.Run, "network") }
 func (d Dirs) Passing() string     { return filepath.Join(d.Run, "passing") }
 
 // RunDir is a container's directory below Run, whatever its isolation. It is

@@ -43,10 +43,6 @@ func TestReboot(t *testing.T) {
 	if err := os.RemoveAll(e.Run); err != nil {
 		t.Fatal(err)
 	}
-	addresses := filepath.Join(e.Root, "network", "network.json")
-	if err := os.WriteFile(addresses, nil, 0o600); err != nil { // it was not waited for
-		t.Fatal(err)
-	}
 	if err := e.StartDaemon(); err != nil {
 		t.Fatal(err)
 	}
