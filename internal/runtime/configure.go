@@ -41,16 +41,12 @@ func (r *Runtime) initConfig(ctx context.Context, c *container, cu, sent *cleanu
 	if c.userNS != nil {
 		userns = int(c.userNS.Fd())
 	}
-	own := func(flag int) bool { return c.joinFlags&flag != 0 && !c.joined(flag) }
 	cfg = &initConfig{
-		processConfig: processConfigOf(c.spec.Process),
-		Hostname:      req.Hostname, Domain: req.Domain, ReadOnly: req.Rootfs.ReadOnly,
-		UserNS: userns >= 0, NewUTS: own(unix.CLONE_NEWUTS), NewCgroup: own(unix.CLONE_NEWCGROUP),
-		NewNet: own(unix.CLONE_NEWNET), NewIPC: own(unix.CLONE_NEWIPC), NewPID: own(unix.CLONE_NEWPID),
-		Masked: linux.MaskedPaths, Readonly: linux.ReadonlyPaths, Sysctl: linux.Sysctl, Links: req.Links,
+		processConfig: processConfigOf(c.spec.Process), UserNS: userns >= 0, ReadOnly: req.Rootfs.ReadOnly,
+		Masked: linux.MaskedPaths, Readonly: linux.ReadonlyPaths, Sysctl: linux.Sysctl,
 	}
 	cfg.User, cfg.Groups, cfg.Seccomp, cfg.Privileged = req.User, req.Groups, req.Seccomp, req.Privileged
-	if cfg.NewCgroup {
+	if c.owns(unix.CLONE_NEWCGROUP) {
 		cfg.Cgroups = r.cgroups.views
 	}
 	if c.fs, err = r.mountRootfs(c.dir, req.Rootfs, userns, c.rootUID, c.rootGID); err != nil {
@@ -104,14 +100,26 @@ func (r *Runtime) initConfig(ctx context.Context, c *container, cu, sent *cleanu
 	return cfg, fds, nil
 }
 
-// joined says whether the namespace of a kind is another's.
-func (c *container) joined(flag int) bool {
+// namespaceConfig describes the container's own namespaces.
+func (c *container) namespaceConfig() namespaceConfig {
+	return namespaceConfig{
+		UserNS: c.userNS != nil, NewCgroup: c.owns(unix.CLONE_NEWCGROUP),
+		NewUTS: c.owns(unix.CLONE_NEWUTS), Hostname: c.req.Hostname, Domain: c.req.Domain,
+		NewNet: c.owns(unix.CLONE_NEWNET), Links: c.req.Links,
+	}
+}
+
+// owns says whether the container has a namespace of a kind, and nobody else.
+func (c *container) owns(flag int) bool {
+	if c.joinFlags&flag == 0 {
+		return false
+	}
 	for _, ns := range c.spec.Linux.Namespaces {
 		if namespaceFlags[ns.Type] == flag && ns.Path != "" {
-			return true
+			return false
 		}
 	}
-	return false
+	return true
 }
 
 // writeFile keeps a file beside the container and returns a mount of it.

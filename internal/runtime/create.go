@@ -231,28 +231,30 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 }
 
 // configure prepares what the init stage needs, sends it and waits until the
-// stage is ready.
+// stage is ready. Much of what the one does, the other need not wait for.
 func (r *Runtime) configure(ctx context.Context, c *container, b *blank, io *stdio, cu *cleanup.Stack) (reply stageReply, fds []int, err error) {
 	var sent cleanup.Stack // descriptors that the stage gets
 	defer sent.Clean()
 	defer c.closeShares()
-	cfg, give, err := r.initConfig(ctx, c, cu, &sent)
-	if err != nil {
-		return reply, nil, err
-	}
-	cfg.Stdio = io.handOver(&give)
-	if cfg.NewNet && b.nic == "" {
+	ns := c.namespaceConfig()
+	if ns.NewNet && b.nic == "" {
 		for _, l := range c.req.Links {
 			if err := r.moveLink(ctx, l.Name, b.pid); err != nil {
 				return reply, nil, err
 			}
 		}
 	}
-	if err := b.ctl.send(cfg, give...); err != nil {
+	if err := b.ctl.send(ns); err != nil {
 		return reply, nil, err
 	}
+	cfg, give, err := r.initConfig(ctx, c, cu, &sent)
+	if err != nil {
+		return reply, nil, err
+	}
+	cfg.Stdio = io.handOver(&give)
+	_ = b.ctl.send(cfg, give...) // a stage that has failed by now has said why
 	if fds, err = r.receiveReady(c, b.ctl, &reply); err != nil {
-		if errors.Is(err, os.ErrClosed) || strings.Contains(err.Error(), "EOF") {
+		if errors.Is(err, os.ErrClosed) || errors.Is(err, unix.ECONNRESET) || strings.Contains(err.Error(), "EOF") {
 			err = errors.New("the container's first process ended before it was ready")
 			if c.cgroup.oomKilled() {
 				err = errorf(agent.ClassInvalid, "the memory limit is too small for the container to begin")

@@ -11,35 +11,17 @@ import (
 
 // initMain makes the container from inside its namespaces and becomes its workload.
 func initMain(ctl *control) error {
+	var ns namespaceConfig
+	if _, err := ctl.receive(&ns); err != nil {
+		return fmt.Errorf("cannot read the container's configuration: %w", err)
+	}
+	if err := setUpNamespaces(&ns); err != nil {
+		return err
+	}
 	var cfg initConfig
 	fds, err := ctl.receive(&cfg)
 	if err != nil {
 		return fmt.Errorf("cannot read the container's configuration: %w", err)
-	}
-	if cfg.UserNS {
-		if err := becomeRoot(); err != nil {
-			return err
-		}
-	}
-	unix.Umask(0)
-	if _, err := unix.Setsid(); err != nil && err != unix.EPERM {
-		return fmt.Errorf("cannot begin a session: %w", err)
-	}
-	if cfg.NewCgroup {
-		// Only now is this process in the cgroups that shall look like the root.
-		if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
-			return fmt.Errorf("cannot make a cgroup namespace: %w", err)
-		}
-	}
-	if cfg.NewNet {
-		if err := setUpLinks(cfg.Links); err != nil {
-			return err
-		}
-	}
-	if cfg.NewUTS {
-		if err := setNames(cfg.Hostname, cfg.Domain); err != nil {
-			return err
-		}
 	}
 	b := &builder{cfg: &cfg, ctl: ctl, fds: fds, root: at(fds, cfg.Rootfs)}
 	if err := b.build(); err != nil {
@@ -73,6 +55,37 @@ func initMain(ctl *control) error {
 	closeAll(sent)
 	waitStart(ctl)
 	return p.exec()
+}
+
+// setUpNamespaces makes this process the root of its namespaces, and these the
+// container's.
+func setUpNamespaces(cfg *namespaceConfig) error {
+	if cfg.UserNS {
+		if err := becomeRoot(); err != nil {
+			return err
+		}
+	}
+	unix.Umask(0)
+	if _, err := unix.Setsid(); err != nil && err != unix.EPERM {
+		return fmt.Errorf("cannot begin a session: %w", err)
+	}
+	if cfg.NewCgroup {
+		// Only now is this process in the cgroups that shall look like the root.
+		if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
+			return fmt.Errorf("cannot make a cgroup namespace: %w", err)
+		}
+	}
+	if cfg.NewNet {
+		if err := setUpLinks(cfg.Links); err != nil {
+			return err
+		}
+	}
+	if cfg.NewUTS {
+		if err := setNames(cfg.Hostname, cfg.Domain); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // becomeRoot makes the capabilities in the user namespace, whose users are

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/abode-run/abode/internal/agent"
@@ -25,48 +26,64 @@ func moveLink(name string, pid int) error {
 	return nil
 }
 
+// loopback is the index of lo in every network namespace.
+const loopback = 1
+
 // setUpLinks configures the network namespace that this process stands in.
 func setUpLinks(links []agent.Link) error {
-	if lo, err := netlink.LinkByName("lo"); err == nil {
-		if err := netlink.LinkSetUp(lo); err != nil {
-			return fmt.Errorf("cannot set up loopback: %w", err)
-		}
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE) // one socket for all
+	if err != nil {
+		return fmt.Errorf("cannot speak to the kernel's network: %w", err)
+	}
+	defer h.Close()
+	if err := changeLink(loopback); err != nil {
+		return fmt.Errorf("cannot set up loopback: %w", err)
 	}
 	for _, l := range links {
-		if err := setUpLink(l); err != nil {
+		if err := setUpLink(h, l); err != nil {
 			return fmt.Errorf("cannot set up the interface %s: %w", l.NewName, err)
 		}
 	}
 	return nil
 }
 
-func setUpLink(l agent.Link) error {
-	link, err := netlink.LinkByName(l.Name)
+// changeLink gives an interface attributes and sets it up, all in one message.
+func changeLink(index int, attrs ...*nl.RtAttr) error {
+	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index, msg.Flags, msg.Change = int32(index), unix.IFF_UP, unix.IFF_UP
+	req.AddData(msg)
+	for _, a := range attrs {
+		req.AddData(a)
+	}
+	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+	return err
+}
+
+func setUpLink(h *netlink.Handle, l agent.Link) error {
+	link, err := h.LinkByName(l.Name)
 	if err != nil {
 		return err
 	}
+	name := l.Name
+	var attrs []*nl.RtAttr
 	if l.NewName != "" && l.NewName != l.Name {
-		if err := netlink.LinkSetName(link, l.NewName); err != nil {
-			return fmt.Errorf("cannot rename %s: %w", l.Name, err)
-		}
+		name = l.NewName
+		attrs = append(attrs, nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
 	}
 	if l.MAC != "" {
 		mac, err := net.ParseMAC(l.MAC)
 		if err != nil {
 			return errorf(agent.ClassInvalid, "%w", err)
 		}
-		if err := netlink.LinkSetHardwareAddr(link, mac); err != nil {
-			return fmt.Errorf("cannot set the address %s: %w", l.MAC, err)
-		}
+		attrs = append(attrs, nl.NewRtAttr(unix.IFLA_ADDRESS, mac))
 	}
 	if l.MTU > 0 {
-		if err := netlink.LinkSetMTU(link, l.MTU); err != nil {
-			return fmt.Errorf("cannot set MTU %d: %w", l.MTU, err)
-		}
+		attrs = append(attrs, nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(l.MTU))))
 	}
-	name := l.NewName
-	if name == "" {
-		name = l.Name
+	index := link.Attrs().Index
+	if err := changeLink(index, attrs...); err != nil {
+		return fmt.Errorf("cannot call %s %s, with address %q and MTU %d: %w", l.Name, name, l.MAC, l.MTU, err)
 	}
 	for _, a := range l.Addresses {
 		addr, err := netlink.ParseAddr(a)
@@ -80,20 +97,17 @@ func setUpLink(l agent.Link) error {
 			// Where IPv6 stays off, adding the address tells.
 			_ = os.WriteFile("/proc/sys/net/ipv6/conf/"+strings.ReplaceAll(name, "/", "")+"/disable_ipv6", []byte("0"), 0)
 		}
-		if err := netlink.AddrAdd(link, addr); err != nil && !errors.Is(err, unix.EEXIST) {
+		if err := h.AddrAdd(link, addr); err != nil && !errors.Is(err, unix.EEXIST) {
 			return fmt.Errorf("cannot add address %s: %w", a, err)
 		}
-	}
-	if err := netlink.LinkSetUp(link); err != nil {
-		return err
 	}
 	for _, g := range l.Gateways {
 		ip := net.ParseIP(g)
 		if ip == nil {
 			return errorf(agent.ClassInvalid, "gateway %q is not an IP address", g)
 		}
-		route := netlink.Route{LinkIndex: link.Attrs().Index, Gw: ip, Scope: netlink.SCOPE_UNIVERSE}
-		if err := netlink.RouteAdd(&route); err != nil && !errors.Is(err, unix.EEXIST) {
+		route := netlink.Route{LinkIndex: index, Gw: ip, Scope: netlink.SCOPE_UNIVERSE}
+		if err := h.RouteAdd(&route); err != nil && !errors.Is(err, unix.EEXIST) {
 			return fmt.Errorf("cannot add the default route by %s: %w", g, err)
 		}
 	}

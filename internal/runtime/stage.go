@@ -106,27 +106,31 @@ type processConfig struct {
 	Reaper        int // this program, to be PID 1 in front of the workload
 }
 
-// initConfig is what the init stage is told.
+// namespaceConfig is what the init stage is told first, without descriptors:
+// it sets its namespaces up while the agent makes its file systems ready.
+type namespaceConfig struct {
+	UserNS           bool
+	NewCgroup        bool
+	NewUTS           bool
+	Hostname, Domain string
+	NewNet           bool
+	Links            []agent.Link
+}
+
+// initConfig is what it is told then.
 type initConfig struct {
 	processConfig
-	Hostname, Domain string
-	Privileged       bool // may write to what shows the kernel
-	UserNS           bool
-	NewUTS           bool
-	NewCgroup        bool
-	NewNet           bool
-	NewIPC           bool
-	NewPID           bool
-	Rootfs           int // mounts, detached
-	Dev              int
-	ReadOnly         bool
-	Mounts           []stageMount
-	Files            []stageMount
-	Masked           []string
-	Readonly         []string
-	Sysctl           map[string]string
-	Links            []agent.Link
-	Cgroups          []cgroupView
+	UserNS     bool
+	Privileged bool // may write to what shows the kernel
+	Rootfs     int  // mounts, detached
+	Dev        int
+	ReadOnly   bool
+	Mounts     []stageMount
+	Files      []stageMount
+	Masked     []string
+	Readonly   []string
+	Sysctl     map[string]string
+	Cgroups    []cgroupView
 }
 
 // stageMount is a mount that the agent prepared, or a tmpfs.
