@@ -1,23 +1,28 @@
 package main
 
 import (
+	"errors"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // An engine is Abode with paths and a bridge of its own, for both walls.
 type engine struct {
 	*place
+	folder string // names its paths and tells its bridge from another's
+	flags  []string
 	daemon *daemon
 	once   sync.Once
 	failed error
 }
 
-func (e *engine) host() string { return e.path("abode", "run", "abode.sock") }
+func (e *engine) host() string { return e.path(e.folder, "run", "abode.sock") }
 
 // start starts the daemon, once, and gives it the kernel and the images.
 func (e *engine) start() error {
@@ -26,13 +31,13 @@ func (e *engine) start() error {
 }
 
 func (e *engine) tryStart() error {
-	if err := os.MkdirAll(e.path("abode", "run"), 0o711); err != nil {
+	if err := os.MkdirAll(e.path(e.folder, "run"), 0o711); err != nil {
 		return err
 	}
-	cmd := e.command(nil, filepath.Join(e.bin, "aboded"), "--root", e.path("abode", "root"), "--run", e.path("abode", "run"),
-		"--bridge", bridgeName(e.dir), "--host", "unix://"+e.host())
+	cmd := e.command(nil, filepath.Join(e.bin, "aboded"), append([]string{"--root", e.path(e.folder, "root"), "--run", e.path(e.folder, "run"),
+		"--bridge", bridgeName(e.dir) + e.folder[:1], "--host", "unix://" + e.host()}, e.flags...)...)
 	var err error
-	if e.daemon, err = e.startDaemon(cmd, e.path("aboded.log"), func() error {
+	if e.daemon, err = e.startDaemon(cmd, e.path(e.folder, "aboded.log"), func() error {
 		conn, err := net.Dial("unix", e.host())
 		if err == nil {
 			conn.Close()
@@ -41,7 +46,7 @@ func (e *engine) tryStart() error {
 	}); err != nil {
 		return err
 	}
-	kernel, err := e.asset("kernel/linux-image-*.deb")
+	kernel, err := e.asset("kernel/linux-image-*")
 	if err != nil {
 		return err
 	}
@@ -53,6 +58,16 @@ func (e *engine) tryStart() error {
 		return err
 	}
 	return e.load(testImage, rootfs)
+}
+
+// stop ends the daemon, and its agent, which outlives it.
+func (e *engine) stop() {
+	e.daemon.stop()
+	for _, p := range processes() {
+		if p.is("abode-agent") && slices.Contains(p.args, e.path(e.folder, "run")) {
+			_ = syscall.Kill(p.pid, syscall.SIGKILL)
+		}
+	}
 }
 
 // abode is a call of the CLI.
@@ -71,7 +86,7 @@ type wall struct {
 }
 
 func (w *wall) name() string { return w.isolation }
-func (w *wall) close()       { w.engine.daemon.stop() }
+func (w *wall) close()       { w.engine.stop() }
 
 func (w *wall) ready() (string, error) {
 	if err := w.start(); err != nil {
@@ -136,6 +151,15 @@ func (e *engine) guest() []string {
 		}
 	}
 	return nil
+}
+
+// kernelImage is the guest kernel's, in the engine's store.
+func (e *engine) kernelImage() (string, error) {
+	found, _ := filepath.Glob(e.path(e.folder, "root", "kernels", "*", "vmlinuz*"))
+	if len(found) == 0 {
+		return "", errors.New("cannot find the kernel that the engine has imported")
+	}
+	return found[0], nil
 }
 
 func isHypervisor(p process) bool { return strings.HasPrefix(p.program, "qemu-system-") }

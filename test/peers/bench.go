@@ -26,6 +26,8 @@ type bench struct {
 	registry    *registry
 	tools       map[string]bool // who has the image with fio and iperf3
 	iperf       *daemon
+	nested      *nested
+	plain       *engine // nil while it is not needed
 	report      *report
 }
 
@@ -38,6 +40,9 @@ func measure(ctx context.Context, o options) error {
 	}
 	if o.quick {
 		b.scale = quick
+	}
+	if o.runs > 0 {
+		b.scale.runs = o.runs
 	}
 	for _, dir := range []*string{&b.bin, &b.cache, &b.results} {
 		var err error
@@ -167,6 +172,16 @@ func (b *bench) depopulate(c contestant) {
 	if err := b.eachAtOnce(len(parts), 8, func(i int) error { return c.remove(parts[i]) }); err != nil {
 		b.say("%s: %s", titles[c.name()], reason(err))
 	}
+}
+
+// engine is Abode's, which both of its walls share; nil: neither takes part.
+func (b *bench) engine() *engine {
+	for _, c := range b.contestants {
+		if w, is := c.(*wall); is && b.absent[c.name()] == nil {
+			return w.engine
+		}
+	}
+	return nil
 }
 
 // eachAtOnce calls f for 0 to n-1, so many at a time, and joins the errors.

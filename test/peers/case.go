@@ -17,6 +17,8 @@ type testCase struct {
 	// sample measures once: a figure per metric.
 	sample func(b *bench, c contestant, level int) ([]float64, error)
 	finish func(b *bench, c contestant)
+	// note says what the figures are of, when they are not of this machine.
+	note func(b *bench) string
 }
 
 // A metric is a figure of a case.
@@ -41,6 +43,7 @@ type target struct {
 type scale struct {
 	runs       int // of what takes a moment
 	batches    int // of what takes a while
+	nested     int // of starts in an emulated machine
 	insides    int // of what runs long inside, on a disk that is seldom steady
 	together   int // containers started at once
 	inFlight   int
@@ -56,9 +59,9 @@ type scale struct {
 }
 
 var (
-	quick = scale{runs: 5, batches: 1, insides: 1, together: 16, inFlight: 16, machines: 4, idle: 10, idleVMs: 2, many: 16,
+	quick = scale{runs: 5, batches: 1, nested: 3, insides: 1, together: 16, inFlight: 16, machines: 4, idle: 10, idleVMs: 2, many: 16,
 		growth: []int{1, 4, 16}, growthVMs: []int{1, 3}, smallFiles: 6_000, ioSeconds: 1, ioSize: "64m"}
-	full = scale{runs: 20, batches: 3, insides: 5, together: 100, inFlight: 16, machines: 30, idle: 100, idleVMs: 20, many: 1_000,
+	full = scale{runs: 20, batches: 3, nested: 10, insides: 5, together: 100, inFlight: 16, machines: 30, idle: 100, idleVMs: 20, many: 1_000,
 		growth: []int{1, 10, 100, 1_000}, growthVMs: []int{1, 10, 30, 60}, smallFiles: 60_000, ioSeconds: 5, ioSize: "256m"}
 )
 
@@ -69,5 +72,5 @@ func once(scale) int       { return 1 }
 // cases are all of them, in the order in which they run: what is measured with
 // an otherwise quiet machine comes first.
 var cases = []testCase{
-	atRest, startNetwork, startNone, startVM, execCase, parallel, pullDebian, pullSmall, memory, growth, ps, memoryVM, growthVM, diskInside, netInside,
+	atRest, startNetwork, startNone, startVM, startPlain, startKVM, execCase, parallel, pullDebian, pullSmall, memory, growth, ps, memoryVM, growthVM, diskInside, netInside,
 }

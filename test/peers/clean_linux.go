@@ -36,7 +36,9 @@ func lockDir(dir string) (*os.File, error) {
 // clean removes what the end of the sandbox leaves.
 func clean(dir string) {
 	removeCgroups(cgroupName(dir))
-	removeCgroups(bridgeName(dir))
+	for _, engine := range []string{engineFolder, plainFolder} {
+		removeCgroups(bridgeName(dir) + engine[:1])
+	}
 	os.RemoveAll(dir)
 }
 

@@ -74,7 +74,7 @@ var titles = map[string]string{
 // contestants makes those that are asked for. Both walls of Abode are one
 // engine.
 func contestants(p *place) []contestant {
-	engine := &engine{place: p}
+	engine := &engine{place: p, folder: engineFolder}
 	all := map[string]contestant{
 		"container": &wall{engine: engine, isolation: "container"},
 		"vm":        &wall{engine: engine, isolation: "vm"},

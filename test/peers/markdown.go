@@ -37,6 +37,9 @@ func (r *report) markdown(w io.Writer, charts map[*table]string) {
 			}
 			fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | "))
 		}
+		if t.Note != "" {
+			fmt.Fprintf(w, "\n%s.\n", upper(t.Note))
+		}
 		if g := t.growth(); g != "" {
 			fmt.Fprintf(w, "\n%s\n", upper(g))
 		}

@@ -79,7 +79,7 @@ func (p *place) do(cmd *exec.Cmd) error {
 	return err
 }
 
-// output runs a call and returns what it prints.
+// output runs a call and returns what it prints, also before it fails.
 func (p *place) output(cmd *exec.Cmd) (string, error) {
 	file, err := os.CreateTemp(p.dir, "stdout-")
 	if err != nil {
@@ -88,11 +88,9 @@ func (p *place) output(cmd *exec.Cmd) (string, error) {
 	defer file.Close()
 	os.Remove(file.Name())
 	cmd.Stdout = file
-	if err := p.do(cmd); err != nil {
-		return "", err
-	}
+	failed := p.do(cmd)
 	b, err := io.ReadAll(io.NewSectionReader(file, 0, 1<<24))
-	return strings.TrimSpace(string(b)), err
+	return strings.TrimSpace(string(b)), errors.Join(failed, err)
 }
 
 // lastLine is where most programs say what went wrong.

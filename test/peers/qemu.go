@@ -61,7 +61,7 @@ func (q *qemu) ready() (string, error) {
 		}
 	}
 	q.params = params
-	if q.kernel, err = q.findKernel(); err != nil {
+	if q.kernel, err = q.model.kernelImage(); err != nil {
 		return "", err
 	}
 	for name, init := range map[string]string{"end": "exec /busybox reboot -f", "stay": "echo " + coldReady + "; exec /busybox sleep 1000000"} {
@@ -75,15 +75,6 @@ func (q *qemu) ready() (string, error) {
 
 // coldReady is what the init of an idle guest says.
 const coldReady = "cold-guest-is-up"
-
-// findKernel is the image in the engine's store of kernels.
-func (q *qemu) findKernel() (string, error) {
-	found, _ := filepath.Glob(q.path("abode", "root", "kernels", "*", "vmlinuz*"))
-	if len(found) == 0 {
-		return "", errors.New("cannot find the kernel that the engine has imported")
-	}
-	return found[0], nil
-}
 
 // initramfs packs busybox, a script as init, and modules.
 func (q *qemu) initramfs(name, init string, modules []string) error {

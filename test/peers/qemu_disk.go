@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -56,7 +54,7 @@ func (q *qemu) runOnDisk(_ bool, argv []string) (*exec.Cmd, error) {
 	if q.disk == "" {
 		return nil, absence("it has no disk with this image")
 	}
-	modules, err := q.modules()
+	modules, err := moduleFiles(filepath.Join(filepath.Dir(q.kernel), "modules"), coldModules)
 	if err != nil {
 		return nil, err
 	}
@@ -89,44 +87,4 @@ exec /busybox reboot -f`, coldAddress, coldGateway, strings.Join(quoted, " "))
 	return q.hypervisor("disk", "disk",
 		"-blockdev", "driver=raw,node-name=disk,discard=unmap,file.driver=file,file.filename="+q.disk, "-device", "virtio-blk-device,drive=disk",
 		"-netdev", "tap,id=net,script=no,downscript=no,ifname="+coldTap+",vhost="+vhost, "-device", "virtio-net-device,netdev=net"), nil
-}
-
-// modules are the files of coldModules and of what they depend on, which comes
-// before them. Those that are no modules of this kernel are left out.
-func (q *qemu) modules() (files []string, err error) {
-	found, err := filepath.Glob(filepath.Join(filepath.Dir(q.kernel), "modules", "*.ko"))
-	if err != nil {
-		return nil, err
-	}
-	byName := map[string]string{}
-	for _, f := range found {
-		byName[strings.ReplaceAll(strings.TrimSuffix(filepath.Base(f), ".ko"), "-", "_")] = f
-	}
-	var add func(name string) error
-	add = func(name string) error {
-		file := byName[strings.ReplaceAll(name, "-", "_")]
-		if file == "" || slices.Contains(files, file) {
-			return nil
-		}
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		if _, after, is := bytes.Cut(b, []byte("\x00depends=")); is {
-			names, _, _ := bytes.Cut(after, []byte{0})
-			for _, n := range strings.FieldsFunc(string(names), func(r rune) bool { return r == ',' }) {
-				if err := add(n); err != nil {
-					return err
-				}
-			}
-		}
-		files = append(files, file)
-		return nil
-	}
-	for _, m := range coldModules {
-		if err := add(m); err != nil {
-			return nil, err
-		}
-	}
-	return files, nil
 }

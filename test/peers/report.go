@@ -66,7 +66,7 @@ func (r *report) conclude() {
 		}
 	}
 	if r.Accelerator != "kvm" {
-		r.Missing = append(r.Missing, missing{"start of a virtual machine with KVM", "this machine's KVM is not usable, and this program boots no guest with nested KVM"})
+		r.Missing = append(r.Missing, missing{"start-vm with KVM", "this machine's KVM is not usable; start-kvm measures KVM in an emulated machine"})
 	}
 }
 

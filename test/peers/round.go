@@ -37,6 +37,9 @@ func (b *bench) runCase(c testCase) {
 	}
 	for _, t := range tables {
 		t.conclude(b.report.Accelerator)
+		if c.note != nil {
+			t.Note = c.note(b)
+		}
 	}
 	b.say("%-14s %4.0f s", c.name, time.Since(begin).Seconds())
 }
@@ -87,6 +90,7 @@ func (b *bench) runLevel(c testCase, level int, tables []*table, out map[string]
 				continue
 			}
 			b.progress("%s%s: round %d of %d: %s", c.name, ofLevel(level), round+1, runs, titles[who.name()])
+			b.calm()
 			figures, err := c.sample(b, who, level)
 			if err != nil {
 				fail(who, err)

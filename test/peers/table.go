@@ -9,6 +9,7 @@ type table struct {
 	Metric string
 	Title  string
 	Unit   string
+	Note   string `json:",omitempty"` // of what is not as elsewhere
 	Rows   []*row
 	// Growth is how much faster than its size the worst step of the contestant
 	// with the target grew: 1 is linear.

@@ -58,6 +58,9 @@ func (r *report) text(w io.Writer) {
 		for _, row := range t.Rows {
 			fmt.Fprintln(out, "  "+strings.Join(t.cells(row), "\t"))
 		}
+		if t.Note != "" {
+			fmt.Fprintln(out, "  "+t.Note)
+		}
 		if g := t.growth(); g != "" {
 			fmt.Fprintln(out, "  "+g)
 		}
