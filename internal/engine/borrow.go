@@ -60,8 +60,19 @@ func (c *Container) borrow(ctx context.Context) (client *agent.Client, back func
 			c.e.log.Warn("the files of a stopped container stay mounted", "container", c.id, "error", err)
 		}
 	})
-	if err := c.create(ctx, k, rec, nil); err != nil {
+	if err := c.create(ctx, k, rec.unstarted(), nil); err != nil {
 		return nil, nil, fmt.Errorf("cannot reach the files of container %s: %w", shortID(c.id), fromAgent(err))
 	}
 	return k.Agent(), cu.Release(), nil
+}
+
+// unstarted is the container for who wants its files alone: its command, user
+// and working directory need not be there, and may be what is brought.
+func (rec *record) unstarted() *record {
+	config := *rec.Config
+	config.Entrypoint, config.Cmd = []string{"/proc/self/exe"}, nil // which there always is
+	config.User, config.WorkingDir = "0", "/"
+	other := *rec
+	other.Config = &config
+	return &other
 }
