@@ -69,6 +69,8 @@ var entries = []entry{
 	{"events", groupRest, newEvents},
 	{"info", groupRest, newInfo},
 	{"version", groupRest, newVersion},
+
+	{gaugeName, groupRest, newCompareGauge},
 }
 
 // entriesFor are those that a command line needs: the one that it names, or

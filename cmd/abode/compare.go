@@ -27,6 +27,7 @@ type compareFlags struct {
 	http, html          string
 	rest, settle, limit time.Duration
 	json, quiet         bool
+	throughput          bool
 }
 
 func newCompare(a *app) *cobra.Command {
@@ -37,13 +38,16 @@ func newCompare(a *app) *cobra.Command {
 		Long: `Run an image behind each wall that this machine has, taking turns, and print
 what that costs: the time of a start, of the first output or HTTP answer and of
 the run, the memory with hypervisor and guest kernel, CPU time; what the wall
-keeps apart; and a verdict in words. --with adds other engines.
+keeps apart, down to the system calls of the host's kernel that the workload
+can reach; and a verdict in words. --with adds other engines, --throughput the
+speed and latency of disk and network.
 
 A command that ends is waited for, up to --limit; one that does not is removed
 once it was measured. All containers that this makes are removed, also when it
-is interrupted. Memory and CPU time need root, and the engine on this machine.`,
+is interrupted. Most of it needs root, and the engine on this machine.`,
 		Example: `  abode compare alpine -- echo hello
   abode compare --http 80 --html nginx.html nginx
+  abode compare --throughput alpine -- true
   abode compare --with docker --repeat 20 --json alpine -- true`,
 		Args: atLeast(1),
 	}
@@ -52,6 +56,7 @@ is interrupted. Memory and CPU time need root, and the engine on this machine.`,
 	s.StringSliceVar(&f.with, "with", nil, "compare with another engine too (docker, podman)")
 	s.StringVar(&f.http, "http", "", "wait for an HTTP answer on a port of the container (PORT[/PATH])")
 	s.StringArrayVarP(&f.env, "env", "e", nil, "set an environment variable (NAME=VALUE, or NAME for the caller's)")
+	s.BoolVar(&f.throughput, "throughput", false, "measure disk and network too, which takes some seconds more for each run")
 	s.DurationVar(&f.rest, "rest", time.Second, "time between runs, in which the engines finish what the last one left")
 	s.DurationVar(&f.settle, "settle", 2*time.Second, "time from ready to the measurement of memory")
 	s.DurationVar(&f.limit, "limit", 0, "time until a command that neither ended nor answered is ended (default 10s, with --http 1m)")
@@ -87,7 +92,8 @@ func (f *compareFlags) plan(args []string, dash int) (*compare.Plan, error) {
 	}
 	p := &compare.Plan{
 		ID: rand.Text(), Image: image, Command: command, Env: env, Repeat: f.repeat, Rest: f.rest, Settle: f.settle, Limit: f.limit,
-		Host: &compare.Host{Proc: "/proc"},
+		Host:       &compare.Host{Proc: "/proc"},
+		Throughput: f.throughput, Program: "/proc/self/exe", Gauge: []string{gaugeName},
 	}
 	if f.http != "" {
 		if p.HTTP, err = compare.ParseTarget(f.http); err != nil {

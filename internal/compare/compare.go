@@ -17,7 +17,7 @@ import (
 func Compare(ctx context.Context, p *Plan, entrants []Entrant, absent []Missing) (*Report, error) {
 	r := &Report{
 		Version: 1, Began: time.Now().UTC().Truncate(time.Second), Image: p.Image, Command: append([]string{}, p.Command...),
-		Repeat: p.Repeat, Settle: p.Settle.Seconds(), Rest: p.Rest.Seconds(), Limit: p.Limit.Seconds(),
+		Repeat: p.Repeat, Settle: p.Settle.Seconds(), Rest: p.Rest.Seconds(), Limit: p.Limit.Seconds(), Throughput: p.Throughput,
 		Machine: p.Host.Machine(), Absent: append([]Missing{}, absent...),
 	}
 	r.Machine.Arch, r.Machine.CPUs = runtime.GOARCH, runtime.NumCPU()
@@ -114,9 +114,14 @@ func (l *lane) prepare(ctx context.Context, p *Plan) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	// An image without cat is fine. A run that does not count makes the engine
-	// warm then, and what else is wrong it will say.
-	l.got.Missing = append(l.got.Missing, Missing{"isolation", plain(err)})
+	// An image without cat is fine. If nothing else works either, a run that does
+	// not count says what is wrong, or makes the engine warm.
+	facts, gaps, gerr := l.entrant.probeGauged(ctx, p)
+	if gerr == nil {
+		l.got.Isolation, l.got.Missing = facts, gaps
+		return nil
+	}
+	l.got.Missing = append(l.got.Missing, Missing{"isolation", plain(err) + "; " + plain(gerr)})
 	_, err = l.entrant.run(ctx, p, true)
 	return err
 }
@@ -127,6 +132,12 @@ func (l *lane) turn(ctx context.Context, p *Plan) error {
 		return err
 	}
 	l.service = l.service || run.Run == nil
+	if p.Throughput {
+		p.Say(l.entrant.Name + ": disk and network")
+		if err := l.entrant.throughput(ctx, p, &run); err != nil {
+			return err
+		}
+	}
 	l.got.Runs = append(l.got.Runs, run)
 	return nil
 }

@@ -39,6 +39,10 @@ type Plan struct {
 	Limit   time.Duration // until a command that has not ended, or not answered, is ended
 	Host    *Host
 	Say     func(string) // is told what is under way
+
+	Throughput bool     // of disk and network too
+	Program    string   // that is the gauge: a static program, which calls gauge.Serve
+	Gauge      []string // its arguments then
 }
 
 // cleanTime is what the removal of a container may take.

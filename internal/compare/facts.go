@@ -204,7 +204,7 @@ func (f *Facts) hypervisorText() string {
 	case f.HypervisorCalls == nil:
 		return fmt.Sprintf("user %d of the host", *f.Hypervisor)
 	default:
-		return fmt.Sprintf("user %d of the host; system calls: %s", *f.Hypervisor, countText(f.HypervisorCalls))
+		return fmt.Sprintf("user %d of the host; system calls: %s", *f.Hypervisor, passText(f.HypervisorCalls))
 	}
 }
 
@@ -216,11 +216,11 @@ func (f *Facts) callsText() string {
 	case f.Calls == nil:
 		return "not measured"
 	default:
-		return countText(f.Calls)
+		return passText(f.Calls)
 	}
 }
 
-func countText(c *reach.Calls) string {
+func passText(c *reach.Calls) string {
 	if c.Allowed == c.Total {
 		return fmt.Sprintf("all %d", c.Total)
 	}

@@ -6,7 +6,6 @@ import (
 	"html/template"
 	"io"
 	"slices"
-	"strings"
 )
 
 //go:embed page.html
@@ -31,7 +30,7 @@ type page struct {
 	Gaps                                           []Missing
 	RunTitles                                      []string
 	Runs                                           []pageRun
-	Settle                                         string
+	Settle, How                                    string
 }
 
 type pageContestant struct{ Name, Class, Engine string }
@@ -73,6 +72,9 @@ func (r *Report) page() page {
 		Image: r.Image, Command: r.commandText(), HowOften: r.howOften(), HTTP: r.HTTP, Verdict: r.Verdict, Gaps: r.gaps(),
 		Machine: fmt.Sprintf("%d CPUs (%s), %s of memory, Linux %s", r.Machine.CPUs, r.Machine.Arch, bytesText(float64(r.Machine.Memory)), r.Machine.Kernel),
 		Began:   r.Began.Format("2 January 2006, 15:04 MST"), Settle: secondsText(r.Settle),
+	}
+	if r.Throughput {
+		p.How = how
 	}
 	shown := r.measured()
 	for i := range r.Contestants {
@@ -125,7 +127,10 @@ func class(name string) string {
 
 // chart draws a metric: a bar to the median, a dot for every run.
 func (r *Report) chart(m metric) chart {
-	ch := chart{Title: strings.ToUpper(m.title[:1]) + m.title[1:], About: m.about}
+	ch := chart{Title: sentence(m.title), About: m.about}
+	if m.kind.more() {
+		ch.About += "; more is better"
+	}
 	most := 0.0
 	for _, c := range r.Contestants {
 		most = max(most, c.Metrics[m.key].Max)

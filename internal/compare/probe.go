@@ -12,6 +12,8 @@ import (
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
+
+	"github.com/abode-run/abode/internal/compare/gauge"
 )
 
 // probeTime is what the probe may take: the first virtual machine of a kind
@@ -52,6 +54,25 @@ func (e *Entrant) probe(ctx context.Context, p *Plan) (f Facts, gaps []Missing, 
 		return f, nil, fmt.Errorf("the image's cat did not tell all of %s (%w)", strings.Join(probeFiles, ", "), orEOF(err))
 	}
 	f, gaps = e.look(ctx, p, m.id, &in)
+	return f, gaps, nil
+}
+
+// probeGauged has the gauge read the files, as an image need not have a cat.
+func (e *Entrant) probeGauged(ctx context.Context, p *Plan) (f Facts, gaps []Missing, err error) {
+	g, err := e.gauge(ctx, p, "none")
+	if err != nil {
+		return f, nil, err
+	}
+	defer func() { err = errors.Join(err, g.end(ctx)) }()
+	r, err := g.ask(ctx, append([]string{gauge.Files}, probeFiles...)...)
+	if err != nil {
+		return f, nil, err
+	}
+	in, complete := parseProbe(r.Text)
+	if !complete {
+		return f, nil, fmt.Errorf("the gauge did not tell all of %s", strings.Join(probeFiles, ", "))
+	}
+	f, gaps = e.look(ctx, p, g.id, &in)
 	return f, gaps, nil
 }
 

@@ -15,6 +15,7 @@ type Report struct {
 	Settle      float64      `json:"settle"`
 	Rest        float64      `json:"rest"`
 	Limit       float64      `json:"limit"`
+	Throughput  bool         `json:"throughput"` // was asked for
 	Machine     Machine      `json:"machine"`
 	Verdict     []string     `json:"verdict"`
 	Contestants []Contestant `json:"contestants"`
@@ -62,23 +63,16 @@ type Run struct {
 	Processes int      `json:"processes,omitempty"` // on the host
 	Prepared  bool     `json:"prepared,omitempty"`  // its hypervisor ran before the request
 
+	DiskWrite  *float64 `json:"diskWrite,omitempty"`  // bytes per second, synced
+	DiskRead   *float64 `json:"diskRead,omitempty"`   // bytes per second
+	DiskRandom *float64 `json:"diskRandom,omitempty"` // blocks of 4 KiB read per second
+	DiskSync   *float64 `json:"diskSync,omitempty"`   // that a block of 4 KiB takes to be written and synced
+	Warm       string   `json:"warm,omitempty"`       // why what was read may have come from the host's memory
+	NetIn      *float64 `json:"netIn,omitempty"`      // bits per second from the host to the container
+	NetOut     *float64 `json:"netOut,omitempty"`     // and the other way
+	RoundTrip  *float64 `json:"roundTrip,omitempty"`  // of a byte, there and back
+
 	why map[string]string // why a metric is nil
-}
-
-// metric is a number that a run has.
-type metric struct {
-	key, title, about string
-	size              bool // in bytes, else in seconds
-	get               func(*Run) *float64
-}
-
-var metrics = []metric{
-	{"start", "start", "from the request to create it until it is started", false, func(r *Run) *float64 { return &r.Start }},
-	{"output", "first output", "from the request to create it until its first byte of output", false, func(r *Run) *float64 { return r.Output }},
-	{"http", "first HTTP answer", "from the request to create it until an HTTP request is answered", false, func(r *Run) *float64 { return r.HTTP }},
-	{"run", "start to exit", "from started until the command has ended by itself", false, func(r *Run) *float64 { return r.Run }},
-	{"memory", "memory", "PSS of all host processes that are its alone, hypervisor and guest included", true, func(r *Run) *float64 { return r.Memory }},
-	{"cpu", "CPU time", "that these processes used from the request until memory was measured", false, func(r *Run) *float64 { return r.CPU }},
 }
 
 // finish computes what follows from the runs.

@@ -2,6 +2,7 @@ package compare
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,13 +45,45 @@ func (s Stat) near(o Stat) bool {
 // text is a number of the metric's in the unit that suits it.
 func (m metric) text(v float64) string {
 	switch {
-	case m.size:
+	case m.kind == size:
 		return bytesText(v)
+	case m.kind == speed:
+		return bytesText(v) + "/s"
+	case m.kind == bandwidth:
+		return bitsText(v)
+	case m.kind == rate:
+		return countText(v) + "/s"
 	case m.key == "cpu" && v < 1.0/ticks:
 		return "under 10 ms"
 	default:
 		return secondsText(v)
 	}
+}
+
+func bitsText(v float64) string {
+	switch {
+	case v < 1e6:
+		return figures(v/1e3) + " kbit/s"
+	case v < 1e9:
+		return figures(v/1e6) + " Mbit/s"
+	default:
+		return figures(v/1e9) + " Gbit/s"
+	}
+}
+
+// countText parts the thousands.
+func countText(v float64) string {
+	if v < 1000 {
+		return figures(v)
+	}
+	// Three figures count, as everywhere.
+	unit := math.Pow(10, math.Floor(math.Log10(v))-2)
+	n := int64(math.Round(v/unit) * unit)
+	s := ""
+	for ; n >= 1000; n /= 1000 {
+		s = fmt.Sprintf(",%03d", n%1000) + s
+	}
+	return fmt.Sprint(n) + s
 }
 
 func secondsText(v float64) string {

@@ -34,6 +34,9 @@ func (r *Report) WriteText(w io.Writer) error {
 	for _, s := range r.Verdict {
 		fmt.Fprintln(w, wrap(s, 100))
 	}
+	if r.Throughput {
+		fmt.Fprintf(w, "\n%s\n", wrap(how, 100))
+	}
 	if gaps := r.gaps(); len(gaps) > 0 {
 		fmt.Fprintln(w, "\nNot measured:")
 		for _, g := range gaps {

@@ -16,7 +16,7 @@ func (r *Report) verdict() []string {
 	}
 	base := &r.Contestants[0]
 	for i := range r.Contestants[1:] {
-		words = append(words, beside(base, &r.Contestants[i+1]))
+		words = append(words, beside(base, &r.Contestants[i+1])...)
 	}
 	for i := range r.Contestants {
 		if s := r.Contestants[i].wall(); s != "" {
@@ -53,20 +53,29 @@ func (c *Contestant) called() string {
 func sentence(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 // beside compares c with base.
-func beside(base, c *Contestant) string {
+func beside(base, c *Contestant) (sentences []string) {
+	if parts := differences(costs, base, c); parts != "" {
+		sentences = append(sentences, fmt.Sprintf("%s, beside %s: %s.", sentence(c.called()), base.called(), parts))
+	}
+	if parts := differences(throughputs, base, c); parts != "" {
+		sentences = append(sentences, fmt.Sprintf("Disk and network of %s, beside %s: %s.", c.called(), base.called(), parts))
+	}
+	if sentences == nil {
+		sentences = append(sentences, fmt.Sprintf("%s and %s have no number in common.", sentence(c.called()), base.called()))
+	}
+	return sentences
+}
+
+func differences(list []metric, base, c *Contestant) string {
 	var parts []string
-	for _, m := range metrics {
+	for _, m := range list {
 		a, ok := base.Metrics[m.key]
 		b, both := c.Metrics[m.key]
-		if !ok || !both {
-			continue
+		if ok && both {
+			parts = append(parts, m.difference(a, b))
 		}
-		parts = append(parts, m.difference(a, b))
 	}
-	if parts == nil {
-		return fmt.Sprintf("%s and %s have no number in common.", sentence(c.called()), base.called())
-	}
-	return fmt.Sprintf("%s, beside %s: %s.", sentence(c.called()), base.called(), strings.Join(parts, "; "))
+	return strings.Join(parts, "; ")
 }
 
 // phrases are how a metric that grew or shrank is told: more, less, the same,
@@ -78,6 +87,14 @@ var phrases = map[string][4]string{
 	"run":    {"the command takes %s longer", "the command takes %s less time", "the command takes about as long", "how long the command takes"},
 	"memory": {"it costs %s more memory", "it costs %s less memory", "it costs about as much memory", "its memory"},
 	"cpu":    {"it uses %s more CPU time", "it uses %s less CPU time", "it uses about as much CPU time", "its CPU time"},
+
+	"diskWrite":  {"writes are %s faster", "writes are %s slower", "writes are about as fast", "writes"},
+	"diskRead":   {"reads are %s faster", "reads are %s slower", "reads are about as fast", "reads"},
+	"diskRandom": {"random reads are %s faster", "random reads are %s slower", "random reads are about as fast", "random reads"},
+	"diskSync":   {"a synced write takes %s longer", "a synced write takes %s less time", "a synced write takes about as long", "synced writes"},
+	"netIn":      {"data goes in %s faster", "data goes in %s slower", "data goes in about as fast", "data that goes in"},
+	"netOut":     {"data goes out %s faster", "data goes out %s slower", "data goes out about as fast", "data that goes out"},
+	"roundTrip":  {"a round trip takes %s longer", "a round trip takes %s less time", "a round trip takes about as long", "round trips"},
 }
 
 // difference tells how b differs from a, and both medians.
@@ -180,6 +197,12 @@ func (c *Contestant) caveats() (words []string) {
 	}
 	for code, n := range codes {
 		words = append(words, fmt.Sprintf("Take care: with %s the command ended with code %d in %d of %d runs.", c.Name, code, n, len(c.Runs)))
+	}
+	for _, r := range c.Runs {
+		if r.Warm != "" && r.DiskRead != nil {
+			words = append(words, fmt.Sprintf("Take care: what %s read of its disk may have come from the host's memory: %s.", c.Name, r.Warm))
+			break
+		}
 	}
 	for _, r := range c.Runs {
 		if r.Status >= 400 {

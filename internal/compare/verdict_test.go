@@ -34,6 +34,9 @@ func TestDifference(t *testing.T) {
 		{"memory", near(0), near(1 << 20), "it costs 1 MiB more memory (1 MiB, not 0 B)"},
 		{"cpu", near(0), near(0.5), "it uses 500 ms more CPU time (500 ms, not under 10 ms)"},
 		{"cpu", near(0), near(0), "it uses about as much CPU time (under 10 ms and under 10 ms)"},
+		{"diskWrite", near(100 << 20), near(250 << 20), "writes are 2.5 times faster (250 MiB/s, not 100 MiB/s)"},
+		{"netOut", near(1e9), near(0.7e9), "data goes out 30% slower (700 Mbit/s, not 1 Gbit/s)"},
+		{"roundTrip", near(1e-5), near(4e-5), "a round trip takes 4 times longer (40 µs, not 10 µs)"},
 		{"http", near(2), near(1), "its first HTTP answer comes 2 times sooner (1 s, not 2 s)"},
 	} {
 		if got := by[c.key].difference(newStat(c.a), newStat(c.b)); got != c.want {
@@ -51,7 +54,7 @@ func report(runs int) *Report {
 	for i := range runs {
 		memory, code := float64(6<<20+i), int64(3)
 		container.Runs = append(container.Runs, Run{Start: 0.05 + float64(i)/1000, Memory: &memory, ExitCode: &code})
-		vm.Runs = append(vm.Runs, Run{Start: 0.3 + float64(i)/1000, Prepared: i > 0, Ahead: 2, Status: 404, why: map[string]string{"memory": "<b>it & ended</b>"}})
+		vm.Runs = append(vm.Runs, Run{Start: 0.3 + float64(i)/1000, Prepared: i > 0, Ahead: 2, Status: 404, DiskRead: &memory, Warm: "nobody knows", why: map[string]string{"memory": "<b>it & ended</b>"}})
 	}
 	container.finish()
 	vm.finish()
@@ -69,6 +72,7 @@ func TestVerdict(t *testing.T) {
 		"The virtual machine was made ahead in 4 of 5 starts, which had taken 2 s of CPU time before",
 		"Take care: with container the command ended with code 3 in 5 of 5 runs.",
 		"Take care: with vm the HTTP answer was 404.",
+		"Take care: what vm read of its disk may have come from the host's memory: nobody knows.",
 		"Take care: the image of that name is not the same for vm (bbb, not aaa).",
 	} {
 		if !strings.Contains(got, want) {
