@@ -49,11 +49,10 @@ func compileArch(profile *specs.LinuxSeccomp, info *arch.Info, fallback uint32) 
 	otherwise := []instruction{ret(fallback)}
 	spans := []span{{mask, otherwise}}
 	add := func(first uint32, code []instruction) {
-		last := &spans[len(spans)-1]
-		switch {
-		case last.first == first:
-			last.code = code
-		case !slices.Equal(last.code, code):
+		if last := len(spans) - 1; spans[last].first == first {
+			spans = spans[:last] // it was thought to end the one before
+		}
+		if n := len(spans); n == 0 || !slices.Equal(spans[n-1].code, code) {
 			spans = append(spans, span{first, code})
 		}
 	}

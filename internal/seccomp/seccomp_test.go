@@ -110,6 +110,33 @@ func TestActions(t *testing.T) {
 	}
 }
 
+// System calls that end alike and lie side by side take one comparison.
+func TestSpans(t *testing.T) {
+	names := []string{"read", "write", "open", "close", "stat", "fstat", "lstat", "poll", "lseek", "mmap"} // 0 to 9
+	program, err := Compile(&specs.LinuxSeccomp{
+		DefaultAction: specs.ActErrno,
+		Architectures: []specs.Arch{specs.ArchX86_64},
+		Syscalls:      []specs.LinuxSyscall{{Names: names[:5], Action: specs.ActAllow}, {Names: names[6:], Action: specs.ActAllow}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for nr := range uint32(len(names)) {
+		want := uint32(retAllow)
+		if nr == 5 {
+			want = retErrno | 1
+		}
+		if got := run(t, program, x86_64, nr); got != want {
+			t.Errorf("system call %d: %#x, want %#x", nr, got, want)
+		}
+	}
+	// The architecture and the ABI take eight; then allowed, refused, allowed
+	// and unknown numbers have a return each, and three comparisons between them.
+	if n := len(program) / 8; n != 15 {
+		t.Errorf("%d instructions, want 15", n)
+	}
+}
+
 // An x32 call is killed where the profile does not list that ABI.
 func TestWithoutX32(t *testing.T) {
 	program, err := Compile(&specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Architectures: []specs.Arch{specs.ArchX86_64}})
