@@ -20,7 +20,7 @@ import (
 
 // machineLayout changes with everything about a guest's devices, parameters
 // or disks that templates made before would not fit.
-const machineLayout = "1"
+const machineLayout = "2"
 
 const (
 	// defaultMemory is what a workload gets that asks for nothing.
