@@ -86,7 +86,7 @@ func (s *spawner) start(sp spawn) (int, *control, error) {
 	}()
 
 	argv, keepArgs := cstrings([]string{"abode-" + sp.stage, stageArg, sp.stage})
-	envp, keepEnv := cstrings([]string{"GOMAXPROCS=1", "GOGC=off"})
+	envp, keepEnv := cstrings([]string{"GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1"})
 	var empty [1]byte
 	c := &child{
 		theirs: uintptr(pair[0]), sync: uintptr(pair[1]), flags: sp.flags, again: len(sp.joins) > 0, setIDs: sp.setIDs, keepCaps: sp.keepCaps,
@@ -223,42 +223,6 @@ func stepError(step, errno int64) error {
 func reap(pid int) {
 	for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED, nil) == unix.EINTR {
 	}
-}
-
-// sealedSelf copies this program into a memory file that nobody can write,
-// read or replace any more: what executes it in a container exposes neither
-// the host's file (CVE-2019-5736) nor, being unreadable, its own memory to
-// processes of the container (execve(2) on dumpable).
-func sealedSelf() (*os.File, error) {
-	src, err := os.Open("/proc/self/exe")
-	if err != nil {
-		return nil, fmt.Errorf("cannot open the agent's own program: %w", err)
-	}
-	defer src.Close()
-	fd, err := unix.MemfdCreate("abode-agent", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
-	if err == unix.EINVAL { // before 6.3
-		fd, err = unix.MemfdCreate("abode-agent", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot make a memory file: %w", err)
-	}
-	f := os.NewFile(uintptr(fd), "abode-agent")
-	if _, err = io.Copy(f, src); err == nil {
-		if err = f.Chmod(0o111); err == nil {
-			_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_GROW|unix.F_SEAL_SHRINK|unix.F_SEAL_SEAL)
-		}
-	}
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("cannot copy the agent's own program: %w", err)
-	}
-	// What is open for writing cannot be executed.
-	ro, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
-	f.Close()
-	if err != nil {
-		return nil, fmt.Errorf("cannot open the copy of the agent: %w", err)
-	}
-	return ro, nil
 }
 
 // procPath names a file of another process.

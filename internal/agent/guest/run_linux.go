@@ -42,6 +42,9 @@ func Run(log *slog.Logger, newServer func(Hooks) (Server, error)) error {
 	if os.Getpid() != 1 {
 		return fmt.Errorf("a guest's agent is PID 1, not %d", os.Getpid())
 	}
+	if err := seal(); err != nil {
+		return err
+	}
 	unix.Umask(0o022)
 	os.Setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 	if err := mountSystem(); err != nil {
