@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -99,7 +100,8 @@ func TestPullKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(p.ranges) == 0 || p.ranges[len(p.ranges)-1] == "" {
+	// The other layer may have been killed, too, before its first byte.
+	if !slices.ContainsFunc(p.ranges, func(r string) bool { return r != "" }) {
 		t.Errorf("the download was not resumed: ranges %q", p.ranges)
 	}
 	if _, err := s.Remove(context.Background(), img.ID.String(), false, nobody); err != nil {

@@ -236,6 +236,27 @@ func TestPullRepairs(t *testing.T) {
 	}
 }
 
+// TestPullCannotWrite pulls to where no layer can be written: that is no fault of
+// the registry, which is not asked again.
+func TestPullCannotWrite(t *testing.T) {
+	t.Parallel()
+	addr := startRegistry(t, false)
+	big := oneLayer(t, addr, "f:1")
+	p := newFaulty(t, addr)
+	s := newStore(t)
+	if err := os.RemoveAll(filepath.Join(s.dir, "layers")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Pull(context.Background(), p.addr()+"/f:1", "", nil, nil)
+	wantErr(t, err, os.ErrNotExist, "cannot unpack layer")
+	for path, n := range p.seen {
+		if strings.HasSuffix(path, big) && n > 1 {
+			t.Errorf("the layer was asked for %d times", n)
+		}
+	}
+	s.empty(t)
+}
+
 // TestPullStalls pulls from a registry that falls silent once.
 func TestPullStalls(t *testing.T) {
 	t.Parallel()

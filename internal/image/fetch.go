@@ -98,47 +98,42 @@ func (s *Store) store(ctx context.Context, desc ocispec.Descriptor, raw []byte, 
 // pull, so that each resumes what another began.
 func ingestRef(d digest.Digest) string { return "blob-" + d.String() }
 
-// fetchBlob brings a layer into the content store, verified. It goes on where
-// an earlier attempt, also of another pull, has stopped.
-func (s *Store) fetchBlob(ctx context.Context, f remotes.Fetcher, desc ocispec.Descriptor, id string, progress Progress) error {
-	unlock, err := s.blobs.lock(ctx, desc.Digest.String())
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if _, err := s.content.Info(ctx, desc.Digest); err == nil {
-		return nil
-	}
+// A transfer brings the blob of a layer, in one or several attempts.
+type transfer struct {
+	s        *Store
+	f        remotes.Fetcher
+	desc     ocispec.Descriptor
+	id       string
+	progress Progress
+	// stream unpacks what comes. Without it the blob is kept.
+	stream   *stream
+	unpacked bool // whether it did
+	fresh    bool // whether all bytes came within this transfer
+}
+
+// fetch brings the blob, verified, into the content store or to the stream. It
+// goes on where an earlier attempt, also of another pull, has stopped.
+func (t *transfer) fetch(ctx context.Context) error {
 	ctx = context.WithValue(ctx, largeBody{}, true)
-	fresh := false // whether all bytes came within this call
-	fetch := func() (int64, error) {
-		t := transfer{s: s, f: f, desc: desc, count: &counter{progress: progress, id: id, status: statusDownloading, total: desc.Size}}
-		n, err := t.run(ctx, &fresh)
-		return n, err
-	}
-	err = s.retry(ctx, fetch)
-	if errors.Is(err, errVerify) && !fresh {
+	attempt := func() (int64, error) { return t.attempt(ctx) }
+	err := t.s.retry(ctx, attempt)
+	if errors.Is(err, errVerify) && !t.fresh {
 		// What an earlier pull had left may have been damaged, say by a power
 		// cut: once more, from the beginning.
-		err = s.retry(ctx, fetch)
+		err = t.s.retry(ctx, attempt)
+	}
+	if err != nil {
+		t.abandon(err)
 	}
 	return err
 }
 
-// A transfer is one attempt at a blob.
-type transfer struct {
-	s     *Store
-	f     remotes.Fetcher
-	desc  ocispec.Descriptor
-	count *counter
-}
-
-// run downloads what is missing and commits the blob. It sets fresh when it
-// began at the first byte, and returns how many bytes have come.
-func (t *transfer) run(ctx context.Context, fresh *bool) (int64, error) {
-	ref := ingestRef(t.desc.Digest)
-	w, err := content.OpenWriter(ctx, t.s.content, content.WithRef(ref), content.WithDescriptor(t.desc))
+// attempt downloads what is missing and finishes the blob. It returns how many
+// bytes have come.
+func (t *transfer) attempt(ctx context.Context) (int64, error) {
+	w, err := content.OpenWriter(ctx, t.s.content, content.WithRef(ingestRef(t.desc.Digest)), content.WithDescriptor(t.desc))
 	if errdefs.IsAlreadyExists(err) {
+		t.abandon(errAbandoned)
 		return 0, nil
 	}
 	if err != nil {
@@ -156,33 +151,45 @@ func (t *transfer) run(ctx context.Context, fresh *bool) (int64, error) {
 		st.Offset = 0
 	}
 	if st.Offset == 0 {
-		*fresh = true
+		t.fresh = true
+	}
+	if t.stream != nil && t.stream.n != st.Offset {
+		// An earlier pull has brought the beginning: the blob is completed, and
+		// unpacked then.
+		t.abandon(errAbandoned)
 	}
 	n, err := t.copy(ctx, w, st.Offset)
-	if err == nil {
-		err = w.Commit(ctx, t.desc.Size, t.desc.Digest)
-		switch {
-		case errdefs.IsAlreadyExists(err):
-			err = nil
-		case errdefs.IsFailedPrecondition(err):
-			err = fmt.Errorf("layer %s: what the registry sends is something else; pull again, or tell who runs the registry: %w: %w", short(t.desc.Digest), errVerify, errdefs.ErrDataLoss)
-		case err != nil:
-			err = localError{fmt.Errorf("cannot write to the image store: %w", err)}
-		}
-	}
-	if errors.Is(err, errVerify) {
-		w.Close()
-		if aerr := t.s.content.Abort(ctx, ref); aerr != nil && !errdefs.IsNotFound(aerr) {
-			t.s.log.Warn("cannot discard a download", "blob", t.desc.Digest, "error", aerr)
+	switch {
+	case err != nil:
+	case t.stream != nil:
+		err = t.finish(w)
+		t.discard(ctx, w)
+	default:
+		if err = t.commit(ctx, w); errors.Is(err, errVerify) {
+			t.discard(ctx, w)
 		}
 	}
 	return n, err
 }
 
+// commit puts the blob into the content store.
+func (t *transfer) commit(ctx context.Context, w content.Writer) error {
+	err := w.Commit(ctx, t.desc.Size, t.desc.Digest)
+	switch {
+	case errdefs.IsAlreadyExists(err):
+		return nil
+	case errdefs.IsFailedPrecondition(err):
+		return t.wrong()
+	case err != nil:
+		return localError{fmt.Errorf("cannot write to the image store: %w", err)}
+	}
+	return nil
+}
+
 // copy writes to w what follows offset.
 func (t *transfer) copy(ctx context.Context, w io.Writer, offset int64) (int64, error) {
 	left := t.desc.Size - offset
-	t.count.current = offset
+	count := &counter{progress: t.progress, id: t.id, status: statusDownloading, total: t.desc.Size, current: offset}
 	if left == 0 {
 		return 0, nil
 	}
@@ -199,7 +206,11 @@ func (t *transfer) copy(ctx context.Context, w io.Writer, offset int64) (int64, 
 		return 0, err
 	}
 	buf := make([]byte, 128<<10)
-	n, err := io.CopyBuffer(onlyWriter{w}, t.count.reader(io.LimitReader(r, left)), buf)
+	to := io.Writer(onlyWriter{w})
+	if t.stream != nil {
+		to = io.MultiWriter(to, t.stream)
+	}
+	n, err := io.CopyBuffer(to, count.reader(io.LimitReader(r, left)), buf)
 	if err == nil && n < left {
 		err = io.ErrUnexpectedEOF
 	}

@@ -13,7 +13,8 @@ import (
 // Get returns the image that refOrID names, which is looked up as Docker does:
 // a full ID, then a tag or a digest (name@sha256:…), then the beginning of an ID.
 // A name without a tag means "latest". Layers that are missing from the layer
-// store are unpacked again.
+// store are unpacked again if their blobs were kept, as earlier versions of the
+// engine did; else the error is errdefs.ErrDataLoss, and a pull brings them.
 //
 // The full ID of an image that was removed by force while stopped containers
 // used it is still found, so that these can be started again; such an image is
@@ -37,7 +38,7 @@ func (s *Store) Get(ctx context.Context, refOrID string) (Image, error) {
 		return img, err
 	}
 	if err := s.restore(ctx, e); err != nil {
-		return Image{}, fmt.Errorf("cannot unpack the layers of image %s again; remove it and pull it anew: %w", short(e.id), err)
+		return Image{}, fmt.Errorf("the layers of image %s are not complete; pull or load it again: %w", short(e.id), err)
 	}
 	img, missing, err = s.image(ctx, e)
 	if err == nil && len(missing) > 0 {

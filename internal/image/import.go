@@ -7,8 +7,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/containerd/containerd/v2/core/content"
-	"github.com/containerd/containerd/v2/pkg/labels"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
@@ -73,50 +71,20 @@ func (s *Store) importTar(ctx context.Context, r io.Reader, ref string, changes 
 	return s.published(ctx, p)
 }
 
-// importLayer stores r as a blob, as it is compressed, and as a layer.
+// importLayer makes a layer of r. It returns what a manifest says of its tar,
+// which the layer can make again.
 func (s *Store) importLayer(ctx context.Context, op *operation, r io.Reader) (blob ocispec.Descriptor, diff digest.Digest, err error) {
-	kind, r, err := sniff(r)
-	if err != nil {
-		return blob, "", err
-	}
-	if kind == bzipped { // no media type says so
-		z, err := decompress(r)
-		if err != nil {
-			return blob, "", err
-		}
-		defer z.Close()
-		r, kind = z, plain
-	}
-	if blob, err = s.ingest(ctx, op.lease.ID, &contextReader{ctx: ctx, r: r}); err != nil {
-		return blob, "", err
-	}
-	blob.MediaType = map[compression]string{
-		plain: ocispec.MediaTypeImageLayer, gzipped: ocispec.MediaTypeImageLayerGzip, zstandard: ocispec.MediaTypeImageLayerZstd,
-	}[kind]
-	ra, err := s.content.ReaderAt(ctx, blob)
-	if err != nil {
-		return blob, "", err
-	}
-	defer ra.Close()
-	tar, err := decompress(io.NewSectionReader(ra, 0, ra.Size()))
+	tar, err := decompress(&contextReader{ctx: ctx, r: r})
 	if err != nil {
 		return blob, "", fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
 	}
 	defer tar.Close()
-	l, err := s.layers.Add(ctx, tar, "")
+	l, err := s.layers.AddUnknown(ctx, tar, func(d digest.Digest) error { return op.pin(ctx, d) })
 	if err != nil {
 		return blob, "", err
 	}
-	if err := op.pin(ctx, l.DiffID); err != nil {
-		return blob, "", err
-	}
-	// Before it was pinned it may have been taken for garbage.
-	if _, err := s.layers.Get(l.DiffID); errdefs.IsNotFound(err) {
-		return blob, l.DiffID, s.unpack(ctx, blob, l.DiffID, &counter{progress: func(Event) {}})
-	}
-	info := content.Info{Digest: blob.Digest, Labels: map[string]string{labels.LabelUncompressed: l.DiffID.String()}}
-	_, err = s.content.Update(ctx, info, "labels."+labels.LabelUncompressed)
-	return blob, l.DiffID, err
+	blob = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: l.DiffID, Size: l.Tar}
+	return blob, l.DiffID, nil
 }
 
 // compose stores config and manifest of an image whose layers are there.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -88,12 +89,13 @@ func (o *operation) takeOver(ctx context.Context, what string) error {
 	if err != nil {
 		return err
 	}
+	old = slices.DeleteFunc(old, func(l leases.Lease) bool { return l.Labels[labelFor] != what })
+	if len(old) == 0 { // as it is nearly always
+		return nil
+	}
 	return o.s.db.Update(func(tx *bolt.Tx) error {
 		ctx := boltutil.WithTransaction(ctx, tx)
 		for _, l := range old {
-			if l.Labels[labelFor] != what {
-				continue
-			}
 			resources, err := o.s.leases.ListResources(ctx, l)
 			if err != nil {
 				return err

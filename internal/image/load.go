@@ -102,18 +102,21 @@ func (s *Store) admit(ctx context.Context, op *operation, c candidate, progress 
 	if err != nil {
 		return nil, err
 	}
-	if err := s.store(ctx, c.desc, raw, gcLabels(c.doc)); err != nil {
+	if err := s.store(ctx, c.desc, raw, nil); err != nil {
 		return nil, err
 	}
 	p, err := s.load(ctx, c.desc)
 	if err != nil {
 		return nil, err
 	}
+	if err := s.store(ctx, c.desc, raw, s.gcLabels(c.doc, p.config.RootFS.DiffIDs)); err != nil {
+		return nil, err
+	}
 	if err := op.pin(ctx, p.content()...); err != nil {
 		return nil, err
 	}
 	for i, diff := range p.config.RootFS.DiffIDs {
-		if s.ready(ctx, p.layers[i].Digest, diff) {
+		if _, err := s.layers.Get(diff); err == nil && s.holds(ctx, p.layers[i].Digest, diff) {
 			continue
 		}
 		count := &counter{progress: progress, id: short(diff), status: statusLoading}

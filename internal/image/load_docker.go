@@ -85,12 +85,13 @@ func layerType(c compression) string {
 	}
 }
 
-// storeManifest writes a manifest that was made here.
+// storeManifest writes a manifest that was made here. It holds the config; the
+// layers are for the caller to hold.
 func (s *Store) storeManifest(ctx context.Context, m ocispec.Manifest) (ocispec.Descriptor, error) {
 	raw, err := json.Marshal(m)
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
 	desc := describe(m.MediaType, raw)
-	return desc, s.store(ctx, desc, raw, gcLabels(document{Config: &m.Config, Layers: m.Layers}))
+	return desc, s.store(ctx, desc, raw, s.gcLabels(document{Config: &m.Config}, nil))
 }

@@ -146,12 +146,16 @@ func parseConfig(raw []byte, layers int) (dockerspec.DockerOCIImage, error) {
 	return c, nil
 }
 
-// gcLabels are the labels of a manifest's blob that keep config and layers
-// alive along with it.
-func gcLabels(doc document) map[string]string {
+// gcLabels are the labels of a manifest's blob that keep along with it what the
+// image needs: the config, and the blobs of layers that an earlier version of
+// the engine has written, of which the tar cannot be made again. Blobs of other
+// layers go when nothing holds them any more.
+func (s *Store) gcLabels(doc document, diffs []digest.Digest) map[string]string {
 	labels := map[string]string{"containerd.io/gc.ref.content.config": doc.Config.Digest.String()}
-	for i, l := range doc.Layers {
-		labels[fmt.Sprintf("containerd.io/gc.ref.content.l.%d", i)] = l.Digest.String()
+	for i, diff := range diffs {
+		if l, err := s.layers.Get(diff); err == nil && l.Tar == 0 {
+			labels[fmt.Sprintf("containerd.io/gc.ref.content.l.%d", i)] = doc.Layers[i].Digest.String()
+		}
 	}
 	return labels
 }

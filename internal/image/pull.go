@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 
 	"github.com/containerd/containerd/v2/core/images"
@@ -17,7 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// downloads is how many layers of one image are downloaded at a time.
+// downloads is how many layers of one image are brought at a time.
 const downloads = 3
 
 // Pull brings the image that ref names, for the given platform ("" is the
@@ -169,7 +168,7 @@ func (p *puller) manifest(ctx context.Context, desc ocispec.Descriptor, chosen b
 	if err := p.s.store(ctx, *doc.Config, rawConfig, nil); err != nil {
 		return nil, err
 	}
-	return m, p.s.store(ctx, m.desc, raw, gcLabels(doc))
+	return m, p.s.store(ctx, m.desc, raw, p.s.gcLabels(doc, config.RootFS.DiffIDs))
 }
 
 // index goes on with the manifest in an index that suits best.
@@ -193,8 +192,7 @@ func (p *puller) layers(ctx context.Context, m *parsed) error {
 	type pair struct{ blob, diff digest.Digest }
 	var seen []pair
 	group, ctx := errgroup.WithContext(ctx)
-	download := make(chan struct{}, downloads)
-	unpack := make(chan struct{}, runtime.GOMAXPROCS(0))
+	slots := make(chan struct{}, downloads)
 	for i, blob := range m.layers {
 		diff := m.config.RootFS.DiffIDs[i]
 		if slices.Contains(seen, pair{blob.Digest, diff}) {
@@ -208,20 +206,14 @@ func (p *puller) layers(ctx context.Context, m *parsed) error {
 		}
 		p.progress.status(id, statusPulling)
 		group.Go(func() error {
-			err := slot(ctx, download, func() { p.progress.status(id, statusWaiting) }, func() error {
-				return p.s.fetchBlob(ctx, p.fetcher, blob, id, p.progress)
+			err := slot(ctx, slots, func() { p.progress.status(id, statusWaiting) }, func() error {
+				return p.s.fetchLayer(ctx, p.fetcher, blob, diff, id, p.progress)
 			})
 			if err != nil {
 				return p.remote.explain(err)
 			}
 			p.progress.status(id, statusVerifying)
 			p.progress.status(id, statusDownloaded)
-			err = slot(ctx, unpack, func() {}, func() error {
-				return p.s.unpack(ctx, blob, diff, &counter{progress: p.progress, id: id, status: statusExtracting})
-			})
-			if err != nil {
-				return err
-			}
 			p.progress.status(id, statusPullComplete)
 			return nil
 		})

@@ -90,6 +90,14 @@ func TestPull(t *testing.T) {
 	}
 	checkBytes(t, rec.events)
 
+	// The layers' blobs are not kept.
+	if n, err := s.blobSizes(s.context(ctx)); err != nil || len(n) != 2 {
+		t.Errorf("%d blobs, %v", len(n), err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(s.dir, "image/content/ingest/*")); len(left) > 0 {
+		t.Errorf("unfinished downloads are left: %v", left)
+	}
+
 	rec = recorder{}
 	if _, err := s.Pull(ctx, addr+"/lib/one:1.0", "", nil, rec.progress); err != nil {
 		t.Fatal(err)

@@ -236,7 +236,7 @@ func TestHistory(t *testing.T) {
 }
 
 // TestReopen checks that all is there after the store is opened again, that it
-// cannot be open twice, and that a lost layer is unpacked again.
+// cannot be open twice, and that a lost layer is missed until it comes again.
 func TestReopen(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -253,6 +253,9 @@ func TestReopen(t *testing.T) {
 	if err := s.layers.Remove(a.Layers[1].DiffID); err != nil {
 		t.Fatal(err)
 	}
+	_, err = s.Get(context.Background(), "a:1")
+	wantErr(t, err, errdefs.ErrDataLoss, short(a.Layers[1].DiffID), "pull or load it again")
+	twoImages(t, s)
 	img, err := s.Get(context.Background(), "a:1")
 	if err != nil || !slices.Equal(img.Layers, a.Layers) {
 		t.Errorf("%v %v", img.Layers, err)

@@ -18,8 +18,11 @@ import (
 // A reference puts its name into it, one without a tag all tags of the
 // repository, and an ID none.
 //
-// Layers stay as they were pulled, except that those in zstd, which Docker
-// before 23 cannot read, become plain tar; the manifest is another one then.
+// Layers are plain tars, which the layer store makes again; they have the digests
+// that the config names. So the manifest is another one than the registry's,
+// unless its layers were plain tars, too. Layers of an earlier version of the
+// engine, whose blobs were kept, stay as they were pulled, except that those in
+// zstd, which Docker before 23 cannot read, become plain.
 func (s *Store) Save(ctx context.Context, w io.Writer, refs []string) error {
 	ctx = s.context(ctx)
 	if len(refs) == 0 {
@@ -59,6 +62,7 @@ func (s *Store) save(ctx context.Context, w io.Writer, refs []string) error {
 			}
 		}
 	}
+	from := &provider{InfoReaderProvider: s.content, layers: s.layers, tars: map[digest.Digest]bool{}}
 	var opts []archive.ExportOpt
 	for _, id := range order {
 		p, err := s.load(ctx, targets[id])
@@ -68,13 +72,13 @@ func (s *Store) save(ctx context.Context, w io.Writer, refs []string) error {
 		if err := op.pin(ctx, p.content()...); err != nil {
 			return err
 		}
-		desc, err := s.portable(ctx, op, p)
+		desc, err := s.portable(ctx, op, p, from)
 		if err != nil {
 			return err
 		}
 		opts = append(opts, archive.WithManifest(desc, names[id]...))
 	}
-	return archive.Export(ctx, s.content, w, opts...)
+	return archive.Export(ctx, from, w, opts...)
 }
 
 // A pick is an image to be saved, and the name under which it is.
@@ -112,30 +116,18 @@ func (c *catalog) pick(ref string) ([]pick, error) {
 	return []pick{p}, nil
 }
 
-// portable returns the manifest of an image without layers in zstd: p's own if
-// it has none, else one made for the time of op.
-func (s *Store) portable(ctx context.Context, op *operation, p *parsed) (ocispec.Descriptor, error) {
+// portable returns the manifest of an image whose layers from and every tool can
+// read: p's own if it is one, else one made for the time of op.
+func (s *Store) portable(ctx context.Context, op *operation, p *parsed, from *provider) (ocispec.Descriptor, error) {
 	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}
 	m.Config = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: p.id}
 	changed := false
-	for i, l := range p.layers {
-		head, err := s.head(ctx, l)
+	for i, blob := range p.layers {
+		l, err := s.portableLayer(ctx, fmt.Sprintf("%s-%d", op.lease.ID, i), blob, p.config.RootFS.DiffIDs[i], from)
 		if err != nil {
-			return ocispec.Descriptor{}, err
+			return ocispec.Descriptor{}, fmt.Errorf("layer %d: %w", i, err)
 		}
-		if detect(head) == zstandard {
-			changed = true
-			if l, err = s.plainCopy(ctx, fmt.Sprintf("%s-%d", op.lease.ID, i), l); err != nil {
-				return ocispec.Descriptor{}, err
-			}
-			if l.Digest != p.config.RootFS.DiffIDs[i] {
-				return ocispec.Descriptor{}, fmt.Errorf("layer %d is damaged; pull the image again: %w", i, errdefs.ErrDataLoss)
-			}
-		} else if detect(head) == gzipped {
-			l.MediaType = ocispec.MediaTypeImageLayerGzip
-		} else {
-			l.MediaType = ocispec.MediaTypeImageLayer
-		}
+		changed = changed || l.Digest != blob.Digest || l.Size != blob.Size
 		m.Layers = append(m.Layers, l)
 	}
 	if !changed {
@@ -147,6 +139,39 @@ func (s *Store) portable(ctx context.Context, op *operation, p *parsed) (ocispec
 	}
 	m.Config.Size = config.Size
 	return s.storeManifest(ctx, m)
+}
+
+// portableLayer returns what is saved of a layer. ref must be new.
+func (s *Store) portableLayer(ctx context.Context, ref string, l ocispec.Descriptor, diff digest.Digest, from *provider) (ocispec.Descriptor, error) {
+	if _, err := s.content.Info(ctx, l.Digest); errdefs.IsNotFound(err) {
+		made, err := s.layers.Get(diff)
+		if err == nil && made.Tar == 0 {
+			err = fmt.Errorf("layer %s cannot make its tar again: %w", short(diff), errdefs.ErrDataLoss)
+		}
+		if err != nil {
+			return l, fmt.Errorf("%w; pull or load the image again", err)
+		}
+		from.tars[diff] = true
+		return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: diff, Size: made.Tar}, nil
+	}
+	head, err := s.head(ctx, l)
+	if err != nil {
+		return l, err
+	}
+	switch detect(head) {
+	case zstandard:
+		if l, err = s.plainCopy(ctx, ref, l); err != nil {
+			return l, err
+		}
+		if l.Digest != diff {
+			return l, fmt.Errorf("it is damaged; pull the image again: %w", errdefs.ErrDataLoss)
+		}
+	case gzipped:
+		l.MediaType = ocispec.MediaTypeImageLayerGzip
+	default:
+		l.MediaType = ocispec.MediaTypeImageLayer
+	}
+	return l, nil
 }
 
 // plainCopy stores the uncompressed content of a layer as a blob.

@@ -7,11 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/containerd/errdefs"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // loadLayout loads an OCI layout.
@@ -52,12 +54,32 @@ func TestSave(t *testing.T) {
 			t.Errorf("saved and loaded: %s %v, want %s %v", img.ID, img.RepoTags, images[i].ID, images[i].RepoTags)
 		}
 	}
-	if list[0].Manifest.Digest != one.Digest {
-		t.Error("the manifest of an image without zstd has changed")
+	for _, img := range list {
+		p, err := other.load(other.context(context.Background()), img.Manifest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, d := range p.layers {
+			if d.Digest != img.Config.RootFS.DiffIDs[i] || d.MediaType != ocispec.MediaTypeImageLayer {
+				t.Errorf("layer %d is saved as %+v", i, d)
+			}
+		}
 	}
-	// What was made for the archive alone is gone.
-	if n, err := s.blobSizes(s.context(context.Background())); err != nil || len(n) != 2*2+3 {
-		t.Errorf("%d blobs, %v", len(n), err)
+	// What was made for the archive alone is gone, and so is what was loaded.
+	for _, s := range []*testStore{s, other} {
+		if n, err := s.blobSizes(s.context(context.Background())); err != nil || len(n) != 2*2 {
+			t.Errorf("%d blobs, %v", len(n), err)
+		}
+	}
+	// Saved once more it is the same, as its layers are plain already.
+	var again bytes.Buffer
+	if err := other.Save(context.Background(), &again, []string{"saved/one", "saved/two:1"}); err != nil {
+		t.Fatal(err)
+	}
+	third := newStore(t)
+	more, err := third.Load(context.Background(), &again, nil)
+	if err != nil || len(more) != 2 || more[0].Manifest.Digest != list[0].Manifest.Digest || more[1].Manifest.Digest != list[1].Manifest.Digest {
+		t.Errorf("%+v, %v", more, err)
 	}
 
 	file := filepath.Join(t.TempDir(), "saved.tar")
@@ -78,6 +100,30 @@ func TestSave(t *testing.T) {
 	broken := errors.New("broken pipe")
 	if err := s.Save(context.Background(), writerFunc(func([]byte) (int, error) { return 0, broken }), []string{"saved/two"}); !errors.Is(err, broken) {
 		t.Error(err)
+	}
+}
+
+// TestSaveDamaged saves an image of which a layer has been damaged: what comes
+// is not a whole archive.
+func TestSaveDamaged(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	a, _ := twoImages(t, s)
+	path := a.Layers[0].Path
+	image, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(image, busybox()[:64])
+	if at < 0 {
+		t.Fatal("the layer has no program as it is")
+	}
+	image[at+20] ^= 1
+	writeFile(t, path, image)
+	var buf bytes.Buffer
+	wantErr(t, s.Save(context.Background(), &buf, []string{"a:1"}), errdefs.ErrDataLoss, "cannot save", "pull its image again")
+	if _, err := newStore(t).Load(context.Background(), &buf, nil); err == nil {
+		t.Error("what was saved is taken for an archive")
 	}
 }
 

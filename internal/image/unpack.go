@@ -15,11 +15,15 @@ import (
 	"github.com/abode-run/abode/internal/layer"
 )
 
-// ready says whether a layer is unpacked and its blob is known to hold it.
+// ready says whether a layer need not be brought: it is there, and so is what
+// its tar can be made of.
 func (s *Store) ready(ctx context.Context, blob, diff digest.Digest) bool {
-	if _, err := s.layers.Get(diff); err != nil {
-		return false
-	}
+	l, err := s.layers.Get(diff)
+	return err == nil && (l.Tar > 0 || s.holds(ctx, blob, diff))
+}
+
+// holds says whether a blob is there, and known to hold the layer.
+func (s *Store) holds(ctx context.Context, blob, diff digest.Digest) bool {
 	info, err := s.content.Info(ctx, blob)
 	return err == nil && info.Labels[labels.LabelUncompressed] == diff.String()
 }
@@ -33,17 +37,25 @@ func (s *Store) unpack(ctx context.Context, blob ocispec.Descriptor, diff digest
 	}
 	defer ra.Close()
 	count.total = ra.Size()
-	r, err := decompress(count.reader(io.NewSectionReader(ra, 0, ra.Size())))
-	if err != nil {
-		return fmt.Errorf("cannot unpack layer %s: %w: %w", short(blob.Digest), err, errdefs.ErrInvalidArgument)
-	}
-	defer r.Close()
-	if err := s.addLayer(ctx, r, diff); err != nil {
-		return fmt.Errorf("cannot unpack layer %s: %w", short(blob.Digest), err)
+	if err := s.unpackFrom(ctx, count.reader(io.NewSectionReader(ra, 0, ra.Size())), blob, diff); err != nil {
+		return err
 	}
 	info := content.Info{Digest: blob.Digest, Labels: map[string]string{labels.LabelUncompressed: diff.String()}}
 	if _, err := s.content.Update(ctx, info, "labels."+labels.LabelUncompressed); err != nil {
 		return localError{fmt.Errorf("cannot unpack layer %s: %w", short(blob.Digest), err)}
+	}
+	return nil
+}
+
+// unpackFrom makes of a blob that is read the layer that the config calls diff.
+func (s *Store) unpackFrom(ctx context.Context, r io.Reader, blob ocispec.Descriptor, diff digest.Digest) error {
+	z, err := decompress(r)
+	if err != nil {
+		return fmt.Errorf("cannot unpack layer %s: %w: %w", short(blob.Digest), err, errdefs.ErrInvalidArgument)
+	}
+	defer z.Close()
+	if err := s.addLayer(ctx, z, diff); err != nil {
+		return fmt.Errorf("cannot unpack layer %s: %w", short(blob.Digest), err)
 	}
 	return nil
 }
@@ -69,7 +81,8 @@ func (s *Store) addLayer(ctx context.Context, r io.Reader, diff digest.Digest) e
 	return nil
 }
 
-// restore unpacks the layers of an image again from their blobs.
+// restore unpacks lost layers of an image again, from their blobs if these were
+// kept.
 func (s *Store) restore(ctx context.Context, e *entry) error {
 	p, err := s.load(ctx, e.target)
 	if err != nil {
@@ -86,6 +99,9 @@ func (s *Store) restore(ctx context.Context, e *entry) error {
 	for i, diff := range p.config.RootFS.DiffIDs {
 		if _, err := s.layers.Get(diff); err == nil {
 			continue
+		}
+		if _, err := s.content.Info(ctx, p.layers[i].Digest); errdefs.IsNotFound(err) {
+			return fmt.Errorf("layer %s is lost: %w", short(diff), errdefs.ErrDataLoss)
 		}
 		if err := s.unpack(ctx, p.layers[i], diff, &counter{progress: func(Event) {}}); err != nil {
 			return err

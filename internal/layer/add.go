@@ -18,10 +18,9 @@ import (
 var ErrDigest = fmt.Errorf("the content has another digest: %w", errdefs.ErrInvalidArgument)
 
 // Add makes a layer of an uncompressed tar and returns it when it is on the
-// disk. The tar must have the digest want, or the error is ErrDigest; without
-// one ("") its SHA-256 digest names the layer, and the tar must have its end
-// marker, for nothing else would tell that it was cut off. What the tar itself
-// is at fault for is errdefs.ErrInvalidArgument. After an error nothing is left.
+// disk. The tar must have the digest want, or the error is ErrDigest. What the
+// tar itself is at fault for is errdefs.ErrInvalidArgument. After an error
+// nothing is left. Without a digest ("") Add is AddUnknown.
 //
 // A layer that the store has is returned at once, with tar not read. While
 // another call adds the same digest, Add waits for it, and takes over with its
@@ -31,7 +30,7 @@ var ErrDigest = fmt.Errorf("the content has another digest: %w", errdefs.ErrInva
 // to close.
 func (s *Store) Add(ctx context.Context, tar io.Reader, want digest.Digest) (Layer, error) {
 	if want == "" {
-		return s.write(ctx, tar, want)
+		return s.AddUnknown(ctx, tar, func(digest.Digest) error { return nil })
 	}
 	for {
 		if l, err := s.Get(want); !missing(err) {
@@ -43,7 +42,7 @@ func (s *Store) Add(ctx context.Context, tar io.Reader, want digest.Digest) (Lay
 			if l, err := s.Get(want); !missing(err) { // added between the two
 				return l, err
 			}
-			return s.write(ctx, tar, want)
+			return s.write(ctx, tar, want, func(digest.Digest) error { return nil })
 		}
 		select {
 		case <-other:
@@ -51,6 +50,15 @@ func (s *Store) Add(ctx context.Context, tar io.Reader, want digest.Digest) (Lay
 			return Layer{}, fmt.Errorf("cannot add layer %s: %w", want, context.Cause(ctx))
 		}
 	}
+}
+
+// AddUnknown makes a layer of an uncompressed tar whose SHA-256 digest, which
+// nobody knows yet, names it. The tar must have its end marker, for nothing else
+// would tell that it was cut off. known is called with the digest before the
+// layer is there, so that nobody takes it for one that is not needed; its error
+// ends the call.
+func (s *Store) AddUnknown(ctx context.Context, tar io.Reader, known func(digest.Digest) error) (Layer, error) {
+	return s.write(ctx, tar, "", known)
 }
 
 // claim makes the caller the one who adds a digest, until it calls done. When
@@ -72,7 +80,7 @@ func (s *Store) claim(d digest.Digest) (done func(), other <-chan struct{}) {
 }
 
 // write makes the file.
-func (s *Store) write(ctx context.Context, tar io.Reader, want digest.Digest) (l Layer, err error) {
+func (s *Store) write(ctx context.Context, tar io.Reader, want digest.Digest, known func(digest.Digest) error) (l Layer, err error) {
 	name := "of an archive"
 	algorithm := digest.SHA256
 	if want != "" {
@@ -114,7 +122,12 @@ func (s *Store) write(ctx context.Context, tar io.Reader, want digest.Digest) (l
 	case want != "" && got != want:
 		return Layer{}, fmt.Errorf("%w: it is %s", ErrDigest, got)
 	}
-	if l, err := s.Get(got); !missing(err) { // it only lacked its name
+	if err := known(got); err != nil {
+		return Layer{}, err
+	}
+	// It only lacked its name. A layer of an earlier version is replaced by one
+	// that can make its tar again.
+	if l, err := s.Get(got); !missing(err) && (err != nil || want != "" || l.Tar > 0) {
 		return l, err
 	}
 	if err := f.Chmod(0o444); err != nil {
@@ -127,7 +140,7 @@ func (s *Store) write(ctx context.Context, tar io.Reader, want digest.Digest) (l
 	if err != nil {
 		return Layer{}, err
 	}
-	// Should another have come first: the same digest has the same bytes.
+	// Should another have come first: the same digest has the same content.
 	if err := os.Rename(f.Name(), path); err != nil {
 		return Layer{}, err
 	}

@@ -34,8 +34,10 @@ func TestPull(t *testing.T) {
 			t.Errorf("pull does not print %q:\n%s", want, strings.Join(lines, "\n"))
 		}
 	}
-	if n := strings.Count(strings.Join(lines, "\n"), ": Pull complete"); n != 4 {
-		t.Errorf("pull completes %d layers, want 4:\n%s", n, strings.Join(lines, "\n"))
+	// One layer may be that of busybox, which the engine has already.
+	all := strings.Join(lines, "\n")
+	if came, had := strings.Count(all, ": Pull complete"), strings.Count(all, ": Already exists"); came+had != 4 || had > 1 {
+		t.Errorf("pull completes %d layers and has %d, want 4:\n%s", came, had, all)
 	}
 	if again := engine.Abode(t, "pull", tag); !strings.Contains(again, "Status: Image is up to date for "+tag) {
 		t.Errorf("the second pull says\n%s", again)
