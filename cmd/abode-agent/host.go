@@ -53,6 +53,8 @@ func host(args []string) error {
 		hostMounts = os.NewFile(uintptr(fd), "mount namespace of the host")
 	}
 	os.Unsetenv(inNamespace)
+	// Its name would be a descriptor's number.
+	_ = os.WriteFile("/proc/self/comm", []byte("abode-agent"), 0)
 	lock, err := lockRun(*run)
 	if err != nil {
 		return err
@@ -154,9 +156,5 @@ func enterNamespace() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return fmt.Errorf("cannot keep mounts from leaving: %w", err)
 	}
-	env := append(os.Environ(), inNamespace+"="+strconv.Itoa(outside))
-	if err := unix.Exec("/proc/self/exe", os.Args, env); err != nil {
-		return fmt.Errorf("cannot execute the agent again: %w", err)
-	}
-	return nil
+	return runtime.ExecSealed(append(os.Environ(), inNamespace+"="+strconv.Itoa(outside)))
 }

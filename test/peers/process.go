@@ -37,8 +37,9 @@ func processes() (all []process) {
 		pid, _ := strconv.Atoi(filepath.Base(dir))
 		line, _ := os.ReadFile(dir + "/cmdline")
 		all = append(all, process{
-			pid:     pid,
-			program: filepath.Base(strings.TrimSuffix(exe, " (deleted)")),
+			pid: pid,
+			// One that executes itself from a memory file is that program too.
+			program: strings.TrimPrefix(filepath.Base(strings.TrimSuffix(exe, " (deleted)")), "memfd:"),
 			args:    strings.Split(string(bytes.TrimRight(line, "\x00")), "\x00"),
 		})
 	}
