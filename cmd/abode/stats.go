@@ -47,11 +47,11 @@ table is kept up to date until interrupted.`,
 					return err
 				}
 			}
-			rows, err := sampleAll(ctx, c, names, noTrunc)
+			samples, err := sampleAll(ctx, c, names)
 			if err != nil && len(args) > 0 {
 				return err
 			}
-			return show(rows)
+			return show(statsRows(samples, noTrunc))
 		}
 		return a.watch(ctx, c, args, all, noTrunc, fmtFlag)
 	})
@@ -71,32 +71,47 @@ func containersFor(ctx context.Context, c *client.Client, all bool) ([]string, e
 	return ids, nil
 }
 
+// statsSample is the last sample of a container; nil: there is none (yet).
+type statsSample struct {
+	name  string
+	stats *container.StatsResponse
+}
+
+func statsRows(samples []statsSample, noTrunc bool) []statsRow {
+	rows := make([]statsRow, 0, len(samples))
+	for _, s := range samples {
+		if s.stats == nil {
+			rows = append(rows, emptyStatsRow(s.name, noTrunc))
+		} else {
+			rows = append(rows, newStatsRow(s.name, *s.stats, noTrunc))
+		}
+	}
+	return rows
+}
+
 // sampleAll takes one sample of each container at the same time. Those that
 // fail are left out, the first error is returned.
-func sampleAll(ctx context.Context, c *client.Client, names []string, noTrunc bool) ([]statsRow, error) {
-	type result struct {
-		row statsRow
-		err error
-	}
-	results := make([]result, len(names))
+func sampleAll(ctx context.Context, c *client.Client, names []string) ([]statsSample, error) {
+	results, errs := make([]statsSample, len(names)), make([]error, len(names))
 	var wg sync.WaitGroup
 	for i, name := range names {
 		wg.Go(func() {
-			s, err := sample(ctx, c, name)
-			results[i] = result{newStatsRow(name, s, noTrunc), err}
+			var s container.StatsResponse
+			s, errs[i] = sample(ctx, c, name)
+			results[i] = statsSample{name, &s}
 		})
 	}
 	wg.Wait()
-	var rows []statsRow
+	var samples []statsSample
 	var first error
-	for _, r := range results {
-		if r.err == nil {
-			rows = append(rows, r.row)
+	for i, r := range results {
+		if errs[i] == nil {
+			samples = append(samples, r)
 		} else if first == nil {
-			first = r.err
+			first = errs[i]
 		}
 	}
-	return rows, first
+	return samples, first
 }
 
 // sample takes two readings a second apart, so that the CPU's share is known.
@@ -110,19 +125,23 @@ func sample(ctx context.Context, c *client.Client, name string) (s container.Sta
 	return s, err
 }
 
-// board holds the last row of each container that is watched.
+// board holds the last sample of each container that is watched.
 type board struct {
 	mu   sync.Mutex
 	ids  []string
-	rows map[string]statsRow
+	last map[string]*container.StatsResponse // nil: nothing is known (yet)
 	stop map[string]context.CancelFunc
 	err  error
+}
+
+func newBoard() *board {
+	return &board{last: map[string]*container.StatsResponse{}, stop: map[string]context.CancelFunc{}}
 }
 
 // watch shows the rows twice a second. Containers that start are added
 // unless some were named; those that end go.
 func (a *app) watch(ctx context.Context, c *client.Client, names []string, all, noTrunc bool, fmtFlag string) error {
-	b := &board{rows: map[string]statsRow{}, stop: map[string]context.CancelFunc{}}
+	b := newBoard()
 	terminal := stream.IsTerminal(a.out)
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
@@ -135,12 +154,13 @@ func (a *app) watch(ctx context.Context, c *client.Client, names []string, all, 
 					return err
 				}
 			}
-			b.follow(ctx, c, want, noTrunc, len(names) == 0)
+			b.follow(ctx, c, want, len(names) == 0)
 		}
-		rows, err := b.snapshot()
+		samples, err := b.snapshot()
 		if err != nil && len(names) > 0 {
 			return err
 		}
+		rows := statsRows(samples, noTrunc)
 		var out bytes.Buffer
 		if terminal {
 			out.WriteString("\x1b[H") // home; each line, then the rest, is cleared below
@@ -171,7 +191,7 @@ func (a *app) watch(ctx context.Context, c *client.Client, names []string, all, 
 
 // follow starts to read the containers that are new, and with forget drops
 // those that are gone.
-func (b *board) follow(ctx context.Context, c *client.Client, ids []string, noTrunc, forget bool) {
+func (b *board) follow(ctx context.Context, c *client.Client, ids []string, forget bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	live := map[string]bool{}
@@ -182,8 +202,8 @@ func (b *board) follow(ctx context.Context, c *client.Client, ids []string, noTr
 		}
 		one, cancel := context.WithCancel(ctx)
 		b.ids, b.stop[id] = append(b.ids, id), cancel
-		b.rows[id] = emptyStatsRow(id, noTrunc)
-		go b.read(one, c, id, noTrunc)
+		b.last[id] = nil
+		go b.read(one, c, id)
 	}
 	if !forget {
 		return
@@ -196,12 +216,12 @@ func (b *board) follow(ctx context.Context, c *client.Client, ids []string, noTr
 		}
 		b.stop[id]()
 		delete(b.stop, id)
-		delete(b.rows, id)
+		delete(b.last, id)
 	}
 	b.ids = kept
 }
 
-func (b *board) read(ctx context.Context, c *client.Client, id string, noTrunc bool) {
+func (b *board) read(ctx context.Context, c *client.Client, id string) {
 	err := func() error {
 		r, err := c.ContainerStats(ctx, id, client.ContainerStatsOptions{Stream: true})
 		if err != nil {
@@ -218,7 +238,7 @@ func (b *board) read(ctx context.Context, c *client.Client, id string, noTrunc b
 			}
 			b.mu.Lock()
 			if _, ok := b.stop[id]; ok {
-				b.rows[id] = newStatsRow(id, s, noTrunc)
+				b.last[id] = &s
 			}
 			b.mu.Unlock()
 		}
@@ -229,18 +249,18 @@ func (b *board) read(ctx context.Context, c *client.Client, id string, noTrunc b
 		b.err = err
 	}
 	if ctx.Err() == nil {
-		b.rows[id] = emptyStatsRow(id, noTrunc)
+		b.last[id] = nil
 	}
 }
 
-func (b *board) snapshot() ([]statsRow, error) {
+func (b *board) snapshot() ([]statsSample, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	rows := make([]statsRow, 0, len(b.ids))
+	samples := make([]statsSample, 0, len(b.ids))
 	for _, id := range b.ids {
-		rows = append(rows, b.rows[id])
+		samples = append(samples, statsSample{id, b.last[id]})
 	}
-	return rows, b.err
+	return samples, b.err
 }
 
 // idle tells that nothing is watched any more.
