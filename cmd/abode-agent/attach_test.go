@@ -17,7 +17,7 @@ func TestDeadAttacherIsDropped(t *testing.T) {
 	req.Log = filepath.Join(h.run, "log")
 	h.must(agent.MethodCreate, req, nil)
 	deaf := newClient(h.run)
-	if _, err := deaf.Stream(context.Background(), agent.MethodAttach, agent.AttachRequest{ID: req.ID, Stdout: true}, nil); err != nil {
+	if _, err := deaf.Stream(context.Background(), agent.MethodAttach, agent.AttachRequest{ProcessRequest: agent.ProcessRequest{ID: req.ID}, AttachStreams: agent.AttachStreams{Stdout: true}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	live := h.attach(req.ID, "")

@@ -23,19 +23,21 @@ func (h *hostAgent) running(req *agent.CreateRequest) *attached {
 const idle = "trap 'exit 0' TERM; echo up; while :; do sleep 0.1; done"
 
 // exec runs another process to its end.
-func (h *hostAgent) exec(req agent.ExecRequest, input string) (*attached, agent.Exit) {
+func (h *hostAgent) exec(req agent.StartRequest, input string) (*attached, agent.Exit) {
 	h.t.Helper()
-	h.must(agent.MethodExec, req, nil)
-	a := h.attach(req.ID, req.ExecID)
-	h.must(agent.MethodStart, agent.ProcessRequest{ID: req.ID, ExecID: req.ExecID}, nil)
+	req.Attach = &allStreams
+	a := h.stream(agent.MethodStart, req)
 	if input != "" {
 		a.send(agent.IOStdin, input)
 		a.send(agent.IOStdinClose, "")
 	}
 	var exit agent.Exit
-	h.must(agent.MethodWait, agent.ProcessRequest{ID: req.ID, ExecID: req.ExecID}, &exit)
+	h.must(agent.MethodWait, req.ProcessRequest, &exit)
 	<-a.done
 	a.conn.Close()
+	if a.exit == nil || a.exit.Code != exit.Code || !a.exit.At.Equal(exit.At) {
+		h.t.Errorf("the stream tells the exit %+v, the agent %+v", a.exit, exit)
+	}
 	return a, exit
 }
 
@@ -43,21 +45,22 @@ func TestExec(t *testing.T) {
 	both(t, func(t *testing.T, h *hostAgent, adapt func(*agent.CreateRequest) *agent.CreateRequest) {
 		req := adapt(h.container(idle))
 		h.running(req)
-		sh := func(id, script string) agent.ExecRequest {
-			return agent.ExecRequest{ID: req.ID, ExecID: id, Args: []string{"sh", "-c", script}}
+		start := func(id string, args ...string) agent.StartRequest {
+			return agent.StartRequest{ProcessRequest: agent.ProcessRequest{ID: req.ID, ExecID: id}, Exec: &agent.ExecRequest{Args: args}}
 		}
+		sh := func(id, script string) agent.StartRequest { return start(id, "sh", "-c", script) }
 		a, exit := h.exec(sh("a", "id -u; hostname; echo err >&2; cat /proc/1/cmdline | head -c 7; echo; grep CapEff /proc/self/status; ls -l /proc/self/ns | wc -l; for n in mnt net pid ipc uts cgroup user; do [ $(readlink /proc/self/ns/$n) = $(readlink /proc/1/ns/$n) ] || echo other $n; done; exit 9"), "")
 		if exit.Code != 9 || a.stderr.String() != "err\n" || !strings.HasPrefix(a.out(), "0\nbox\n/bin/sh\nCapEff:\t00000000a80425fb\n") || strings.Contains(a.out(), "other") {
 			t.Errorf("exit %+v, out %q, err %q", exit, a.out(), a.stderr.String())
 		}
 		r := sh("b", "cat; id -un; pwd; echo $X $HOME; touch /root-only 2>&1")
-		r.OpenStdin, r.User, r.Cwd, r.Env = true, "app", "/tmp", []string{"X=1"}
+		r.Exec.OpenStdin, r.Exec.User, r.Exec.Cwd, r.Exec.Env = true, "app", "/tmp", []string{"X=1"}
 		a, _ = h.exec(r, "input")
 		if a.out() != "inputapp\n/tmp\n1 /home/app\ntouch: /root-only: Permission denied\n" {
 			t.Errorf("%q", a.out())
 		}
 		r = sh("p", "grep CapEff /proc/self/status")
-		r.Privileged = true
+		r.Exec.Privileged = true
 		if a, _ = h.exec(r, ""); strings.Contains(a.out(), "a80425fb") {
 			t.Errorf("privileged: %q", a.out())
 		}
@@ -65,20 +68,19 @@ func TestExec(t *testing.T) {
 		if _, exit = h.exec(sh("c", "sleep 1000 & exit 4"), ""); exit.Code != 4 {
 			t.Errorf("exit %+v", exit)
 		}
-		err := h.call(agent.MethodExec, agent.ExecRequest{ID: req.ID, ExecID: "d", Args: []string{"nosuch"}}, nil)
+		err := h.call(agent.MethodStart, start("d", "nosuch"), nil)
 		if !errors.Is(err, &agent.Error{Class: agent.ClassNotFound}) || !strings.Contains(err.Error(), "executable file not found in $PATH") {
 			t.Errorf("got %v", err)
 		}
 		// The exec dies with the container's first process.
-		h.must(agent.MethodExec, sh("e", "sleep 1000"), nil)
-		h.must(agent.MethodStart, agent.ProcessRequest{ID: req.ID, ExecID: "e"}, nil)
+		h.must(agent.MethodStart, sh("e", "sleep 1000"), nil)
 		h.must(agent.MethodKill, agent.KillRequest{ID: req.ID, Signal: 9}, nil)
 		h.must(agent.MethodWait, agent.ProcessRequest{ID: req.ID, ExecID: "e"}, &exit)
 		if exit.Code != 137 {
 			t.Errorf("exit %+v", exit)
 		}
 		h.must(agent.MethodWait, agent.ProcessRequest{ID: req.ID}, &exit)
-		if err := h.call(agent.MethodExec, sh("f", "true"), nil); !errors.Is(err, &agent.Error{Class: agent.ClassConflict}) {
+		if err := h.call(agent.MethodStart, sh("f", "true"), nil); !errors.Is(err, &agent.Error{Class: agent.ClassConflict}) {
 			t.Errorf("exec in the dead: %v", err)
 		}
 	})
@@ -102,10 +104,10 @@ func TestManyAtOnce(t *testing.T) {
 				t.Error(err)
 			}
 			for j := range 4 {
-				e := agent.ExecRequest{ID: req.ID, ExecID: fmt.Sprint("e", j), Args: []string{"sh", "-c", "exit 3"}}
 				var exit agent.Exit
-				p := agent.ProcessRequest{ID: req.ID, ExecID: e.ExecID}
-				if err := errors.Join(h.call(agent.MethodExec, e, nil), h.call(agent.MethodStart, p, nil), h.call(agent.MethodWait, p, &exit)); err != nil || exit.Code != 3 {
+				p := agent.ProcessRequest{ID: req.ID, ExecID: fmt.Sprint("e", j)}
+				run := agent.StartRequest{ProcessRequest: p, Exec: &agent.ExecRequest{Args: []string{"sh", "-c", "exit 3"}}}
+				if err := errors.Join(h.call(agent.MethodStart, run, nil), h.call(agent.MethodWait, p, &exit)); err != nil || exit.Code != 3 {
 					t.Error(err, exit)
 				}
 			}
@@ -142,8 +144,11 @@ func TestTerminal(t *testing.T) {
 
 		req = adapt(h.container(idle))
 		h.running(req)
-		a, exit = h.exec(agent.ExecRequest{ID: req.ID, ExecID: "t", Terminal: true, OpenStdin: true, Width: 50, Height: 10, User: "app",
-			Args: []string{"sh", "-c", "stty size; tty; stat -c '%u %g' $(tty); echo x > /dev/tty; exit 2"}}, "")
+		a, exit = h.exec(agent.StartRequest{
+			ProcessRequest: agent.ProcessRequest{ID: req.ID, ExecID: "t"},
+			Exec: &agent.ExecRequest{Terminal: true, OpenStdin: true, Width: 50, Height: 10, User: "app",
+				Args: []string{"sh", "-c", "stty size; tty; stat -c '%u %g' $(tty); echo x > /dev/tty; exit 2"}},
+		}, "")
 		if a.out() != "10 50\r\n/dev/pts/0\r\n1000 5\r\nx\r\n" || exit.Code != 2 {
 			t.Errorf("exit %+v, out %q", exit, a.out())
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -232,17 +233,25 @@ func hostUser(req *agent.CreateRequest) {
 type attached struct {
 	conn           net.Conn
 	stdout, stderr bytes.Buffer
+	exit           *agent.Exit // of a stream that tells
 	done           chan struct{}
 	mu             sync.Mutex
 	grown          chan struct{}
 }
 
+var allStreams = agent.AttachStreams{Stdin: true, Stdout: true, Stderr: true}
+
 func (h *hostAgent) attach(id, execID string) *attached {
 	h.t.Helper()
-	conn, err := h.client.Stream(context.Background(), agent.MethodAttach,
-		agent.AttachRequest{ID: id, ExecID: execID, Stdin: true, Stdout: true, Stderr: true}, nil)
+	return h.stream(agent.MethodAttach, agent.AttachRequest{ProcessRequest: agent.ProcessRequest{ID: id, ExecID: execID}, AttachStreams: allStreams})
+}
+
+// stream makes a call that is followed by I/O frames.
+func (h *hostAgent) stream(method string, req any) *attached {
+	h.t.Helper()
+	conn, err := h.client.Stream(context.Background(), method, req, nil)
 	if err != nil {
-		h.t.Fatalf("attach: %v", err)
+		h.t.Fatalf("%s: %v", method, err)
 	}
 	a := &attached{conn: conn, done: make(chan struct{}), grown: make(chan struct{}, 1)}
 	go func() {
@@ -253,10 +262,16 @@ func (h *hostAgent) attach(id, execID string) *attached {
 				return
 			}
 			a.mu.Lock()
-			if kind == agent.IOStdout {
+			switch kind {
+			case agent.IOStdout:
 				a.stdout.Write(p)
-			} else {
+			case agent.IOStderr:
 				a.stderr.Write(p)
+			case agent.IOExit:
+				a.exit = new(agent.Exit)
+				if err := json.Unmarshal(p, a.exit); err != nil {
+					h.t.Errorf("an exit frame of %q: %v", p, err)
+				}
 			}
 			a.mu.Unlock()
 			select {

@@ -7,7 +7,7 @@ import (
 )
 
 // Version is the protocol's version. A daemon refuses an agent of another one.
-const Version = 2
+const Version = 3
 
 // MaxFrame bounds a request or response frame, in bytes.
 const MaxFrame = 8 << 20
@@ -34,8 +34,7 @@ const (
 	// A process is named by its container's ID and an exec ID, which is empty
 	// for the container's own process. It is created, then attached to by
 	// whoever wants every byte from the first, then started.
-	MethodExec   = "exec"   // ExecRequest: prepares, does not start
-	MethodStart  = "start"  // ProcessRequest → ProcessResponse once execve has succeeded, or an *Error with class NotFound or NotExecutable
+	MethodStart  = "start"  // StartRequest → ProcessResponse once execve has succeeded, or an *Error with class NotFound or NotExecutable; then, if it attaches, I/O frames both ways
 	MethodAttach = "attach" // AttachRequest, then I/O frames both ways
 	MethodResize = "resize" // ResizeRequest
 	MethodKill   = "kill"   // KillRequest
@@ -192,12 +191,23 @@ type ProcessResponse struct {
 	PID int
 }
 
-// ExecRequest prepares another process in a running container. It gets the
+// StartRequest starts a process. All that belongs to a start is one call,
+// because calls are what takes time where the agent's kernel is emulated.
+type StartRequest struct {
+	ProcessRequest
+	// Exec is the process, when it is another than the container's own. It is
+	// prepared first.
+	Exec *ExecRequest `json:",omitempty"`
+	// Attach joins the call's stream to the process's from the first byte on.
+	// When the process has ended and its output was written out, an IOExit
+	// frame follows and the agent closes the stream.
+	Attach *AttachStreams `json:",omitempty"`
+}
+
+// ExecRequest describes another process in a running container. It gets the
 // container's namespaces, cgroup, seccomp program and, unless Privileged, its
 // capabilities.
 type ExecRequest struct {
-	ID         string
-	ExecID     string
 	Args       []string
 	Env        []string // added to the container's own
 	Cwd        string   // empty: the container's
@@ -213,11 +223,15 @@ type ExecRequest struct {
 // Empty; I/O frames follow (see IO). The agent closes the stream when the
 // process's output has ended, also when it had ended before.
 type AttachRequest struct {
-	ID     string
-	ExecID string `json:",omitempty"`
-	Stdin  bool   `json:",omitempty"`
-	Stdout bool   `json:",omitempty"`
-	Stderr bool   `json:",omitempty"`
+	ProcessRequest
+	AttachStreams
+}
+
+// AttachStreams says which streams somebody wants to be joined to.
+type AttachStreams struct {
+	Stdin  bool `json:",omitempty"`
+	Stdout bool `json:",omitempty"`
+	Stderr bool `json:",omitempty"`
 }
 
 // Kinds of I/O frames: one byte of kind, a 4-byte big-endian length, at most MaxIO bytes.
@@ -226,6 +240,7 @@ const (
 	IOStdout     = 1
 	IOStderr     = 2
 	IOStdinClose = 3 // no payload: the attacher's standard input has ended
+	IOExit       = 4 // Exit as JSON: the last frame of a start that attaches
 )
 
 // MaxIO bounds an I/O frame's payload, in bytes.

@@ -34,18 +34,18 @@ func (e *Engine) Attach(ctx context.Context, name string, opts AttachOptions) (*
 		s.fail(nil)
 		return s, nil
 	}
-	req := agent.AttachRequest{ID: c.id, Stdin: s.stdin, Stdout: opts.Stdout, Stderr: opts.Stderr}
+	to := agent.AttachStreams{Stdin: s.stdin, Stdout: opts.Stdout, Stderr: opts.Stderr}
 	c.mu.Lock()
 	k := c.kernel
 	if k == nil {
 		k = c.ready
 	}
 	if k == nil {
-		s.pend(c, req)
+		s.pend(c, to)
 	}
 	c.mu.Unlock()
 	if k != nil {
-		if err := s.connect(ctx, k.Agent(), req); err != nil {
+		if err := s.connect(ctx, k.Agent(), agent.ProcessRequest{ID: c.id}, to); err != nil {
 			return nil, fromAgent(err)
 		}
 	}
@@ -56,12 +56,12 @@ func (e *Engine) Attach(ctx context.Context, name string, opts AttachOptions) (*
 // pending is what streams that wait for a start will ask for.
 type pending struct {
 	*Streams
-	req agent.AttachRequest
+	to agent.AttachStreams
 }
 
 // pend registers streams for the container's next start. The caller holds mu.
-func (s *Streams) pend(c *Container, req agent.AttachRequest) {
-	p := &pending{s, req}
+func (s *Streams) pend(c *Container, to agent.AttachStreams) {
+	p := &pending{s, to}
 	c.pending = append(c.pending, p)
 	s.gone = func() {
 		c.mu.Lock()
@@ -70,18 +70,24 @@ func (s *Streams) pend(c *Container, req agent.AttachRequest) {
 	}
 }
 
-// attachPending joins those who wait to a container that is created and not
-// started. Who comes from now on is joined at once.
-func (c *Container) attachPending(ctx context.Context, k kernel.Kernel) {
+// launch joins those who wait to a container that is created, and starts it.
+// Who comes from now on is joined at once.
+func (c *Container) launch(ctx context.Context, k kernel.Kernel) (started agent.ProcessResponse, err error) {
 	c.mu.Lock()
 	list := c.pending
 	c.pending, c.ready = nil, k
 	c.mu.Unlock()
-	for _, p := range list {
-		if err := p.connect(ctx, k.Agent(), p.req); err != nil {
+	at := agent.ProcessRequest{ID: c.id}
+	for _, p := range list[min(1, len(list)):] {
+		if err := p.connect(ctx, k.Agent(), at, p.to); err != nil {
 			c.e.log.Warn("a client cannot be attached", "container", c.id, "error", err)
 		}
 	}
+	req := agent.StartRequest{ProcessRequest: at}
+	if len(list) > 0 { // mostly there is one
+		return list[0].begin(ctx, k.Agent(), req, list[0].to)
+	}
+	return started, k.Agent().Call(ctx, agent.MethodStart, req, &started)
 }
 
 // Resize sets the size of the container's terminal, in characters.

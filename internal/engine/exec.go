@@ -99,7 +99,7 @@ func (e *Engine) ExecStart(ctx context.Context, execID string, detach, tty bool,
 
 func (x *execution) start(ctx context.Context, client *agent.Client, detach bool, size *[2]uint) (*Streams, error) {
 	req := agent.ExecRequest{
-		ID: x.c.id, ExecID: x.id, Args: x.cfg.Cmd, Env: x.cfg.Env, Cwd: x.cfg.WorkingDir, User: x.cfg.User,
+		Args: x.cfg.Cmd, Env: x.cfg.Env, Cwd: x.cfg.WorkingDir, User: x.cfg.User,
 		Terminal: x.cfg.Tty, OpenStdin: x.cfg.AttachStdin && !detach, Privileged: x.cfg.Privileged,
 	}
 	if size == nil {
@@ -109,31 +109,34 @@ func (x *execution) start(ctx context.Context, client *agent.Client, detach bool
 		req.Height, req.Width = size[0], size[1]
 	}
 	proc := agent.ProcessRequest{ID: x.c.id, ExecID: x.id}
-	if err := client.Call(ctx, agent.MethodExec, req, &agent.ProcessResponse{}); err != nil {
-		return nil, err
-	}
+	run := agent.StartRequest{ProcessRequest: proc, Exec: &req}
+	await := sync.OnceFunc(func() {
+		if !closed(x.done) {
+			x.c.e.watch.Go(func() { x.await(client, proc) })
+		}
+	})
 	var s *Streams
-	if !detach {
+	var started agent.ProcessResponse
+	var err error
+	if detach {
+		err = client.Call(ctx, agent.MethodStart, run, &started)
+	} else {
 		s = newStreams(x.c.e, x.cfg.Tty)
 		s.stdin = x.cfg.AttachStdin
-		if err := s.connect(ctx, client, agent.AttachRequest{
-			ID: x.c.id, ExecID: x.id, Stdin: s.stdin, Stdout: x.cfg.AttachStdout, Stderr: x.cfg.AttachStderr,
-		}); err != nil {
-			return nil, err
-		}
+		s.exited = func(exit agent.Exit) { x.end(exit.Code & 0xff) }
+		s.over = await
+		started, err = s.begin(ctx, client, run, agent.AttachStreams{Stdin: s.stdin, Stdout: x.cfg.AttachStdout, Stderr: x.cfg.AttachStderr})
 	}
-	var started agent.ProcessResponse
-	if err := client.Call(ctx, agent.MethodStart, proc, &started); err != nil {
-		if s != nil {
-			s.Close()
-		}
+	if err != nil {
 		return nil, err
 	}
 	x.mu.Lock()
 	x.pid = started.PID
 	x.mu.Unlock()
 	x.c.event(events.ActionExecStart+events.Action(": "+strings.Join(x.cfg.Cmd, " ")), map[string]string{"execID": x.id})
-	x.c.e.watch.Go(func() { x.await(client, proc) })
+	if detach {
+		await()
+	}
 	return s, nil
 }
 

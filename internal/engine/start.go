@@ -134,10 +134,8 @@ func (c *Container) bringUp(ctx context.Context, rec *record) error {
 		return err
 	}
 	took.lap("create")
-	c.attachPending(ctx, k)
-	took.lap("attach")
-	var proc agent.ProcessResponse
-	if err := k.Agent().Call(ctx, agent.MethodStart, agent.ProcessRequest{ID: c.id}, &proc); err != nil {
+	proc, err := c.launch(ctx, k)
+	if err != nil {
 		return err
 	}
 	if ctx.Err() != nil {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +26,10 @@ type Streams struct {
 	live bool
 	// gone forgets the streams where they are registered.
 	gone func()
+	// exited is told how the process has ended; over comes when the streams
+	// end, whether or not that was told.
+	exited func(agent.Exit)
+	over   func()
 
 	once   sync.Once
 	ready  chan struct{} // closed when the following are set
@@ -34,22 +39,40 @@ type Streams struct {
 }
 
 func newStreams(e *Engine, tty bool) *Streams {
-	return &Streams{TTY: tty, e: e, live: true, gone: func() {}, ready: make(chan struct{})}
+	return &Streams{TTY: tty, e: e, live: true, gone: func() {}, exited: func(agent.Exit) {}, over: func() {}, ready: make(chan struct{})}
 }
 
 // connect joins the streams to a process's, from now on.
-func (s *Streams) connect(ctx context.Context, client *agent.Client, req agent.AttachRequest) error {
+func (s *Streams) connect(ctx context.Context, client *agent.Client, at agent.ProcessRequest, to agent.AttachStreams) error {
+	err := s.open(ctx, client, agent.MethodAttach, agent.AttachRequest{ProcessRequest: at, AttachStreams: to}, nil)
+	if err != nil {
+		s.fail(err)
+	}
+	return err
+}
+
+// begin starts a process and joins the streams to it from its first byte on.
+// When it cannot be started there is nothing to be seen.
+func (s *Streams) begin(ctx context.Context, client *agent.Client, req agent.StartRequest, to agent.AttachStreams) (started agent.ProcessResponse, err error) {
+	req.Attach = &to
+	if err = s.open(ctx, client, agent.MethodStart, req, &started); err != nil {
+		s.fail(nil)
+	}
+	return started, err
+}
+
+// open makes the call whose stream it is.
+func (s *Streams) open(ctx context.Context, client *agent.Client, method string, req, resp any) error {
 	// ctx bounds the call; the stream lives until cancel or the engine's end.
 	live, cancel := context.WithCancel(s.e.ctx)
 	stop := context.AfterFunc(ctx, cancel)
-	conn, err := client.Stream(live, agent.MethodAttach, req, nil)
+	conn, err := client.Stream(live, method, req, resp)
 	if err == nil && !stop() {
 		conn.Close()
 		err = context.Cause(ctx)
 	}
 	if err != nil {
 		cancel()
-		s.fail(err)
 		return err
 	}
 	used := false
@@ -75,6 +98,7 @@ func (s *Streams) fail(err error) {
 // Close gives the streams up. The process goes on.
 func (s *Streams) Close() error {
 	s.gone()
+	defer s.over()
 	s.fail(nil)
 	<-s.ready
 	if s.conn != nil {
@@ -120,11 +144,18 @@ func (s *Streams) Serve(ctx context.Context, conn io.ReadWriteCloser, framed boo
 		kind, p, err := agent.ReadIO(s.conn, buf)
 		switch {
 		case errors.Is(err, io.EOF):
+			s.over()
 			return out.end()
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
 			return fmt.Errorf("cannot read the output: %w", err)
+		case kind == agent.IOExit:
+			var exit agent.Exit
+			if json.Unmarshal(p, &exit) == nil {
+				s.exited(exit)
+			}
+			continue
 		case kind != agent.IOStdout && kind != agent.IOStderr:
 			continue
 		}

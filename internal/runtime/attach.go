@@ -53,27 +53,33 @@ func (r *Runtime) Attach(ctx context.Context, req *agent.AttachRequest, conn io.
 	if err != nil {
 		return err
 	}
-	s := p.stdio
-	a := &attacher{w: conn, stdout: req.Stdout, stderr: req.Stderr, done: make(chan struct{})}
+	_, err = p.stdio.join(ctx, &req.AttachStreams, conn, begun)
+	return err
+}
+
+// join says whether the output has ended.
+func (s *stdio) join(ctx context.Context, to *agent.AttachStreams, conn io.ReadWriter, begun func() error) (ended bool, err error) {
+	a := &attacher{w: conn, stdout: to.Stdout, stderr: to.Stderr, done: make(chan struct{})}
 	a.mu.Lock() // output waits until the call was answered
 	s.attach(a)
 	defer s.detach(a)
 	err = begun()
 	a.mu.Unlock()
 	if err != nil {
-		return err
+		return false, err
 	}
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
-		s.input(conn, req.Stdin)
+		s.input(conn, to.Stdin)
 	}()
 	select {
 	case <-a.done:
+		return true, nil
 	case <-gone:
 	case <-ctx.Done():
 	}
-	return nil
+	return false, nil
 }
 
 // input copies an attacher's frames to standard input until it is gone.

@@ -2,8 +2,10 @@ package runtime
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -84,13 +86,41 @@ func mapID(maps []specs.LinuxIDMapping, id int) int {
 	return -1
 }
 
-// Start lets a process's execve happen.
-func (r *Runtime) Start(ctx context.Context, id, execID string) (pid int, err error) {
-	p, err := r.process(id, execID)
-	if err != nil {
-		return 0, err
+// Start lets a process's execve happen, and tells begun when it has. With
+// Attach it goes on as Attach does, and ends with a frame that tells the exit.
+func (r *Runtime) Start(ctx context.Context, req *agent.StartRequest, conn io.ReadWriter, begun func(pid int) error) error {
+	if req.Exec != nil {
+		if err := r.exec(ctx, req.ProcessRequest, req.Exec); err != nil {
+			return err
+		}
 	}
-	return p.pid, p.start()
+	p, err := r.process(req.ID, req.ExecID)
+	if err != nil {
+		return err
+	}
+	start := func() error {
+		if err := p.start(); err != nil {
+			return err
+		}
+		return begun(p.pid)
+	}
+	if req.Attach == nil {
+		return start()
+	}
+	ended, err := p.stdio.join(ctx, req.Attach, conn, start)
+	if err != nil || !ended {
+		return err
+	}
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	exit, err := json.Marshal(p.exit)
+	if err != nil {
+		return fmt.Errorf("cannot tell of an exit: %w", err)
+	}
+	return agent.WriteIO(conn, agent.IOExit, exit)
 }
 
 // Wait returns when a process has ended and its output was written out.

@@ -12,38 +12,38 @@ import (
 	"github.com/abode-run/abode/internal/cleanup"
 )
 
-// Exec prepares another process in a running container.
-func (r *Runtime) Exec(ctx context.Context, req *agent.ExecRequest) error {
-	c, err := r.get(req.ID)
+// exec prepares another process, by the name of at, in a running container.
+func (r *Runtime) exec(ctx context.Context, at agent.ProcessRequest, req *agent.ExecRequest) error {
+	c, err := r.get(at.ID)
 	if err != nil {
 		return err
 	}
-	if !validID(req.ExecID) || len(req.Args) == 0 {
+	if !validID(at.ExecID) || len(req.Args) == 0 {
 		return errorf(agent.ClassInvalid, "a process needs an ID and a command")
 	}
 	c.mu.Lock()
-	switch _, taken := c.execs[req.ExecID]; {
+	switch _, taken := c.execs[at.ExecID]; {
 	case taken:
-		err = errorf(agent.ClassConflict, "container %s has a process %s already", req.ID, req.ExecID)
+		err = errorf(agent.ClassConflict, "container %s has a process %s already", at.ID, at.ExecID)
 	case !c.main.running():
-		err = errorf(agent.ClassConflict, "container %s is not running", req.ID)
+		err = errorf(agent.ClassConflict, "container %s is not running", at.ID)
 	case c.paused:
-		err = errorf(agent.ClassConflict, "container %s is paused: unpause it first", req.ID)
+		err = errorf(agent.ClassConflict, "container %s is paused: unpause it first", at.ID)
 	default:
-		c.execs[req.ExecID] = nil // taken
+		c.execs[at.ExecID] = nil // taken
 	}
 	c.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	p, err := r.exec(ctx, c, req)
+	p, err := r.execStage(ctx, c, req)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {
-		delete(c.execs, req.ExecID)
+		delete(c.execs, at.ExecID)
 		return fmt.Errorf("cannot execute in the container: %w", err)
 	}
-	c.execs[req.ExecID] = p
+	c.execs[at.ExecID] = p
 	return nil
 }
 
@@ -58,7 +58,8 @@ func (c *container) enter(stage string, flags int) (spawn, func(), error) {
 	}, func() { unix.Close(pidfd) }, nil
 }
 
-func (r *Runtime) exec(ctx context.Context, c *container, req *agent.ExecRequest) (*process, error) {
+// execStage makes its stage, which waits to be started.
+func (r *Runtime) execStage(ctx context.Context, c *container, req *agent.ExecRequest) (*process, error) {
 	var cu cleanup.Stack
 	defer cu.Clean()
 	sp, closePidfd, err := c.enter(stageExec, c.joinFlags)

@@ -91,11 +91,18 @@ func (s *Server) registerContainers(r *runtime.Runtime) {
 
 func (s *Server) registerProcesses(r *runtime.Runtime) {
 	m := s.methods
-	m[agent.MethodExec] = plain(r.Exec)
-	m[agent.MethodStart] = unary(func(ctx context.Context, req *agent.ProcessRequest) (agent.ProcessResponse, error) {
-		pid, err := r.Start(ctx, req.ID, req.ExecID)
-		return agent.ProcessResponse{PID: pid}, err
-	})
+	m[agent.MethodStart] = func(c *call) error {
+		var req agent.StartRequest
+		if err := c.decode(&req); err != nil {
+			return err
+		}
+		if req.Attach == nil {
+			c.watch()
+		} else {
+			defer c.shut()
+		}
+		return r.Start(c.ctx, &req, c.stream, func(pid int) error { return c.answer(agent.ProcessResponse{PID: pid}) })
+	}
 	m[agent.MethodResize] = plain(func(_ context.Context, req *agent.ResizeRequest) error {
 		return r.Resize(req.ID, req.ExecID, req.Width, req.Height)
 	})
@@ -108,11 +115,8 @@ func (s *Server) registerProcesses(r *runtime.Runtime) {
 		if err := c.decode(&req); err != nil {
 			return err
 		}
-		err := r.Attach(c.ctx, &req, c.stream, func() error { return c.answer(agent.Empty{}) })
-		c.stream.Close()
-		// Whoever still reads frames or waits for room to write them stops.
-		c.stream.SetDeadline(time.Unix(1, 0))
-		return err
+		defer c.shut()
+		return r.Attach(c.ctx, &req, c.stream, func() error { return c.answer(agent.Empty{}) })
 	}
 }
 

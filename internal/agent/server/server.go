@@ -143,6 +143,15 @@ func (c *call) answer(resp any) error {
 	return agent.WriteFrame(c.stream, agent.Response{Body: body})
 }
 
+// shut ends a stream of I/O frames: whoever still reads them or waits for
+// room to write them stops. A call that was not answered yet still can be.
+func (c *call) shut() {
+	if c.answered {
+		c.stream.Close()
+		c.stream.SetDeadline(time.Unix(1, 0))
+	}
+}
+
 // watch cancels the call when the caller closes the stream. It must be the
 // stream's only reader.
 func (c *call) watch() {

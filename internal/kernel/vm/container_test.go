@@ -69,7 +69,7 @@ func run(t testing.TB, k kernel.Kernel, req *agent.CreateRequest) (string, agent
 		}
 	}
 	call(agent.MethodCreate, req, nil)
-	conn, err := k.Agent().Stream(t.Context(), agent.MethodAttach, agent.AttachRequest{ID: req.ID, Stdout: true, Stderr: true}, nil)
+	conn, err := k.Agent().Stream(t.Context(), agent.MethodAttach, agent.AttachRequest{ProcessRequest: agent.ProcessRequest{ID: req.ID}, AttachStreams: agent.AttachStreams{Stdout: true, Stderr: true}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -113,7 +113,7 @@ func (b *standby) rehearse(ctx context.Context, req *agent.CreateRequest) error 
 	if err := call(ctx, b.proc, b.client, agent.MethodCreate, run, nil); err != nil {
 		return err
 	}
-	output, err := b.client.Stream(ctx, agent.MethodAttach, agent.AttachRequest{ID: run.ID, Stdout: true, Stderr: true}, nil)
+	output, err := b.client.Stream(ctx, agent.MethodStart, agent.StartRequest{ProcessRequest: id, Attach: &agent.AttachStreams{Stdout: true, Stderr: true}}, nil)
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,6 @@ func (b *standby) rehearse(ctx context.Context, req *agent.CreateRequest) error 
 		req    any
 		resp   any
 	}{
-		{agent.MethodStart, id, nil},
 		{agent.MethodWait, id, &exit},
 		{agent.MethodDelete, agent.IDRequest{ID: run.ID}, nil},
 	} {
