@@ -45,6 +45,9 @@ func (a *app) client() (*client.Client, error) {
 		client.WithUserAgent("abode/" + version.Version),
 		client.WithTraceProvider(noTraces),
 	}
+	if parent := os.Getenv("TRACEPARENT"); isTraceparent(parent) {
+		opts = append(opts, client.WithHTTPHeaders(map[string]string{"Traceparent": parent}))
+	}
 	if a.trace != nil {
 		opts = append(opts, a.trace.options()...)
 	}
@@ -54,6 +57,12 @@ func (a *app) client() (*client.Client, error) {
 	}
 	a.api = c
 	return c, nil
+}
+
+// isTraceparent says whether s is W3C's name of a trace and of a span in it.
+// What runs the CLI passes it on, so that the engine's spans are in its trace.
+func isTraceparent(s string) bool {
+	return len(s) == 55 && strings.Trim(s, "0123456789abcdef-") == ""
 }
 
 // host is the engine of --host, else of ABODE_HOST, else the default one.

@@ -12,12 +12,14 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/abode-run/abode/internal/api"
 	"github.com/abode-run/abode/internal/engine"
 	"github.com/abode-run/abode/internal/kernel"
 	"github.com/abode-run/abode/internal/metrics"
 	"github.com/abode-run/abode/internal/rest"
+	"github.com/abode-run/abode/internal/tracing"
 )
 
 func main() {
@@ -55,6 +57,20 @@ func run(o options) error {
 	observer, keeper := metrics.New(), rest.New()
 	cfg := o.config(log)
 	cfg.Observer = ends{observer, keeper}
+	tracer, err := traces(ctx, log)
+	if err != nil {
+		return err
+	}
+	if tracer != nil {
+		cfg.Tracer = tracer
+		defer func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tracesTimeout)
+			defer cancel()
+			if err := tracer.Close(ctx); err != nil {
+				log.Warn("the last traces were not sent", "error", err)
+			}
+		}()
+	}
 	e, err := engine.Open(ctx, cfg)
 	if err != nil {
 		return err
@@ -64,6 +80,9 @@ func run(o options) error {
 		defer metrics.Serve(scraped, scrape, log)()
 	}
 	h := api.New(e, log, api.Metrics(scrape))
+	if tracer != nil {
+		h = tracer.Handler(h)
+	}
 	err = serve(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer keeper.Done()
 		h.ServeHTTP(w, r)
@@ -72,6 +91,17 @@ func run(o options) error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	return errors.Join(err, e.Close(ctx))
+}
+
+// tracesTimeout is how long a collector may keep the daemon from ending.
+const tracesTimeout = 2 * time.Second
+
+// traces is what sends them; nil: nobody asked for them.
+func traces(ctx context.Context, log *slog.Logger) (*tracing.Tracer, error) {
+	if !tracing.Configured() {
+		return nil, nil
+	}
+	return tracing.New(ctx, log)
 }
 
 // ends tells the keeper of what happens without a request.

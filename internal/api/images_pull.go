@@ -3,12 +3,14 @@ package api
 import (
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/moby/moby/api/pkg/authconfig"
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/jsonstream"
 	"github.com/moby/moby/api/types/registry"
 
+	"github.com/abode-run/abode/internal/engine"
 	"github.com/abode-run/abode/internal/image"
 )
 
@@ -33,7 +35,9 @@ func (s *server) imagesPull(w http.ResponseWriter, r *http.Request) error {
 	ref := joinReference(q.Get("fromImage"), q.Get("tag"))
 	p := newProgress(w)
 	defer p.end()
+	began := time.Now()
 	img, err := s.engine.Images().Pull(r.Context(), ref, q.Get("platform"), auth, p.image)
+	s.engine.Did(r.Context(), engine.Operation{Name: engine.OperationPull, Image: ref, Began: began, Ended: time.Now(), Err: err})
 	if err == nil {
 		s.imageEvent(events.ActionPull, ref, q.Get("fromImage"), img.Config.Config.Labels)
 	}

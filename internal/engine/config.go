@@ -35,4 +35,5 @@ type Config struct {
 	Version          string
 	Log              *slog.Logger
 	Observer         Observer // nil: nobody
+	Tracer           Tracer   // nil: nobody
 }

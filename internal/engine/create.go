@@ -99,10 +99,11 @@ func (e *Engine) Create(ctx context.Context, name string, cfg *container.Config,
 
 // make puts a new container on disk. Its state file is what makes it one: a
 // crash before leaves what the next daemon removes (see recover.go).
-func (c *Container) make(ctx context.Context) error {
+func (c *Container) make(ctx context.Context) (err error) {
 	var cu cleanup.Stack
 	defer cu.Clean()
 	took := newStopwatch(ctx)
+	defer func() { c.did(ctx, OperationCreate, took, err) }()
 	rec, st := c.snapshot()
 	// Who removes the image from now on sees that it is used.
 	if _, err := c.e.images.Get(ctx, rec.Image.String()); err != nil {

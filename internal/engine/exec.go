@@ -97,7 +97,9 @@ func (e *Engine) ExecStart(ctx context.Context, execID string, detach, tty bool,
 	return s, nil
 }
 
-func (x *execution) start(ctx context.Context, client *agent.Client, detach bool, size *[2]uint) (*Streams, error) {
+func (x *execution) start(ctx context.Context, client *agent.Client, detach bool, size *[2]uint) (_ *Streams, err error) {
+	took := newStopwatch(ctx)
+	defer func() { x.c.did(ctx, OperationExec, took, err) }()
 	req := agent.ExecRequest{
 		Args: x.cfg.Cmd, Env: x.cfg.Env, Cwd: x.cfg.WorkingDir, User: x.cfg.User,
 		Terminal: x.cfg.Tty, OpenStdin: x.cfg.AttachStdin && !detach, Privileged: x.cfg.Privileged,
@@ -117,7 +119,6 @@ func (x *execution) start(ctx context.Context, client *agent.Client, detach bool
 	})
 	var s *Streams
 	var started agent.ProcessResponse
-	var err error
 	if detach {
 		err = client.Call(ctx, agent.MethodStart, run, &started)
 	} else {
@@ -130,6 +131,7 @@ func (x *execution) start(ctx context.Context, client *agent.Client, detach bool
 	if err != nil {
 		return nil, err
 	}
+	took.lap("start")
 	x.mu.Lock()
 	x.pid = started.PID
 	x.mu.Unlock()

@@ -79,6 +79,8 @@ func (c *Container) finish(k kernel.Kernel, exit agent.Exit, why string) {
 	c.mu.Lock()
 	rec, started, remove := c.rec, c.st.StartedAt, c.rec.Host.AutoRemove && c.keep == 0
 	c.mu.Unlock()
+	took := newStopwatch(context.Background())
+	defer func() { c.did(context.Background(), OperationExit, took, nil) }()
 	now := time.Now().UTC()
 	exit.Code &= 0xff
 	if exit.At = exit.At.UTC(); exit.At.Before(started) || exit.At.After(now) {

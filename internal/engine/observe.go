@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
@@ -63,4 +64,49 @@ func (e *Engine) Figures() Figures {
 		f.Ready[s.wall]++
 	}
 	return f
+}
+
+// Operations that an engine tells its Tracer of.
+const (
+	OperationCreate = "container create"
+	OperationStart  = "container start"
+	OperationExec   = "container exec"
+	OperationExit   = "container exit"
+	OperationPull   = "image pull"
+)
+
+// Operation is something that an engine has done.
+type Operation struct {
+	Name                     string
+	Container, ContainerName string // "" where it is of no container
+	Image                    string
+	Isolation                kernel.Isolation
+	Began, Ended             time.Time
+	Steps                    []Step // in their order, from Began
+	Err                      error
+}
+
+// A Tracer is told what an engine has done and for whom: ctx is that of the
+// call. It returns at once. It is called concurrently.
+type Tracer interface {
+	Did(ctx context.Context, op Operation)
+}
+
+// Did tells the Tracer, if there is one.
+func (e *Engine) Did(ctx context.Context, op Operation) {
+	if e.cfg.Tracer != nil {
+		e.cfg.Tracer.Did(ctx, op)
+	}
+}
+
+// did is Did for what was done with a container, timed by took.
+func (c *Container) did(ctx context.Context, name string, took *stopwatch, err error) {
+	if c.e.cfg.Tracer == nil {
+		return
+	}
+	rec, _ := c.snapshot()
+	c.e.Did(ctx, Operation{
+		Name: name, Container: c.id, ContainerName: rec.Name, Image: rec.Config.Image, Isolation: rec.Isolation,
+		Began: took.began, Ended: time.Now(), Steps: took.steps, Err: err,
+	})
 }

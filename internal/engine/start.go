@@ -79,10 +79,15 @@ func (c *Container) start(ctx context.Context) error {
 }
 
 // bringUp does it, or leaves nothing. The caller holds op.
-func (c *Container) bringUp(ctx context.Context, rec *record) error {
+func (c *Container) bringUp(ctx context.Context, rec *record) (err error) {
 	var cu cleanup.Stack
 	defer cu.Clean()
 	took := newStopwatch(ctx)
+	defer func() {
+		if err != nil {
+			c.did(ctx, OperationStart, took, err)
+		}
+	}()
 	wall, err := c.e.wall(rec)
 	if err != nil {
 		return err
@@ -157,6 +162,7 @@ func (c *Container) bringUp(ctx context.Context, rec *record) error {
 	took.lap("record")
 	c.e.cfg.Observer.Started(rec.Isolation, took.last.Sub(took.began), took.steps)
 	c.e.log.Debug("a container runs", append(took.attrs(), "container", c.id, "isolation", rec.Isolation)...)
+	c.did(ctx, OperationStart, took, nil) // before its end can be told
 	c.e.watch.Go(func() { c.watchEnd(k) })
 	if att != nil {
 		c.e.stockSpares(rec)

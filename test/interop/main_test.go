@@ -41,6 +41,14 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
+		collector, err := newCollector()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer collector.Close()
+		os.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
+		os.Setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
 		return harness.Main(m, &engine, "--hosts-dir", hostsDir, "--metrics-addr", metrics)
 	}())
 }
