@@ -151,7 +151,7 @@ func (h *Host) pss(list []process) (float64, error) {
 		}
 	}
 	if found == 0 {
-		return 0, errors.New("none of its processes was there to be measured")
+		return 0, errEnded
 	}
 	return sum, nil
 }

@@ -23,14 +23,20 @@ func (r *Report) WriteHTML(w io.Writer) error {
 // page is what the template shows.
 type page struct {
 	Image, Command, HowOften, HTTP, Machine, Began string
-	Verdict                                        []string
+	Verdict                                        []pageRemark
 	Contestants                                    []pageContestant
-	Charts                                         []chart
+	Costs, Throughputs                             []chart
+	Calls                                          *chart
 	Facts                                          []pageFact
 	Gaps                                           []Missing
 	RunTitles                                      []string
 	Runs                                           []pageRun
 	Settle, How                                    string
+}
+
+type pageRemark struct {
+	Lead  string
+	Parts []string
 }
 
 type pageContestant struct{ Name, Class, Engine string }
@@ -46,30 +52,9 @@ type pageRun struct {
 	Cells       []string
 }
 
-// chart is a metric's, or the image sizes'. Lengths are of its viewBox.
-type chart struct {
-	Title, About string
-	Height       int
-	Bars         []bar
-}
-
-type bar struct {
-	Name, Class, Text, Spread string
-	Y, Base                   int // of the bar, and of the words beside it
-	Width, End                float64
-	Dots                      []float64
-}
-
-const (
-	barHeight = 26
-	barPitch  = 44
-	barLeft   = 96.0  // where bars begin
-	barRoom   = 390.0 // that the longest one takes
-)
-
 func (r *Report) page() page {
 	p := page{
-		Image: r.Image, Command: r.commandText(), HowOften: r.howOften(), HTTP: r.HTTP, Verdict: r.Verdict, Gaps: r.gaps(),
+		Image: r.Image, Command: r.commandText(), HowOften: r.howOften(), HTTP: r.HTTP, Gaps: r.gaps(), Calls: r.callsChart(),
 		Machine: fmt.Sprintf("%d CPUs (%s), %s of memory, Linux %s", r.Machine.CPUs, r.Machine.Arch, bytesText(float64(r.Machine.Memory)), r.Machine.Kernel),
 		Began:   r.Began.Format("2 January 2006, 15:04 MST"), Settle: secondsText(r.Settle),
 	}
@@ -81,8 +66,15 @@ func (r *Report) page() page {
 		c := &r.Contestants[i]
 		p.Contestants = append(p.Contestants, pageContestant{c.Name, class(c.Name), c.Engine})
 	}
+	for _, m := range r.remarks() {
+		p.Verdict = append(p.Verdict, pageRemark{m.lead, m.parts})
+	}
 	for _, m := range shown {
-		p.Charts = append(p.Charts, r.chart(m))
+		if slices.ContainsFunc(costs, func(c metric) bool { return c.key == m.key }) {
+			p.Costs = append(p.Costs, r.chart(m))
+		} else {
+			p.Throughputs = append(p.Throughputs, r.chart(m))
+		}
 		p.RunTitles = append(p.RunTitles, m.title)
 	}
 	for i, f := range (&Facts{}).lines() {
@@ -123,40 +115,4 @@ func class(name string) string {
 		return name
 	}
 	return "other"
-}
-
-// chart draws a metric: a bar to the median, a dot for every run.
-func (r *Report) chart(m metric) chart {
-	ch := chart{Title: sentence(m.title), About: m.about}
-	if m.kind.more() {
-		ch.About += "; more is better"
-	}
-	most := 0.0
-	for _, c := range r.Contestants {
-		most = max(most, c.Metrics[m.key].Max)
-	}
-	scale := 0.0
-	if most > 0 {
-		scale = barRoom / most
-	}
-	for i := range r.Contestants {
-		c := &r.Contestants[i]
-		b := bar{Name: c.Name, Class: class(c.Name), Y: i*barPitch + 8, Base: i*barPitch + 8 + barHeight/2, Text: "not measured"}
-		if s, ok := c.Metrics[m.key]; ok {
-			b.Text, b.Spread = m.text(s.Median), m.spread(s)
-			b.Width = max(s.Median*scale, 1)
-			b.End = barLeft + max(s.Max*scale, b.Width)
-			for j := range c.Runs {
-				if v := m.get(&c.Runs[j]); v != nil {
-					b.Dots = append(b.Dots, barLeft+*v*scale)
-				}
-			}
-		} else {
-			b.End = barLeft
-		}
-		b.End += 12
-		ch.Bars = append(ch.Bars, b)
-	}
-	ch.Height = len(r.Contestants)*barPitch + 4
-	return ch
 }

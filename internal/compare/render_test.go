@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"regexp"
 	"strings"
@@ -26,6 +27,20 @@ func TestText(t *testing.T) {
 		if !regexp.MustCompile(want).MatchString(b.String()) {
 			t.Errorf("no %s in\n%s", want, b.String())
 		}
+	}
+}
+
+// The system calls of each wall are a bar, and a hypervisor's another.
+func TestCallsChart(t *testing.T) {
+	var got []string
+	for _, b := range report(5).callsChart().Bars {
+		got = append(got, fmt.Sprintf("%s %.0f %.0f %s", b.Name, b.Width, b.Part, b.Text))
+	}
+	if want := "container 270 270 all 9|vm 0 0 none: its own kernel answers|hypervisor 150 210 5 + 2 of 9"; strings.Join(got, "|") != want {
+		t.Errorf("%q", got)
+	}
+	if ch := (&Report{Contestants: []Contestant{{Name: "docker"}}}).callsChart(); ch != nil {
+		t.Errorf("nothing is known, and yet: %+v", ch)
 	}
 }
 
@@ -66,7 +81,11 @@ func TestHTML(t *testing.T) {
 				t.Errorf("the page does not tell of %s", c.Name)
 			}
 		}
-		if want := len(r.measured()); strings.Count(page, "<svg") != want {
+		want := len(r.measured())
+		if r.callsChart() != nil {
+			want++
+		}
+		if strings.Count(page, "<svg") != want {
 			t.Errorf("%d charts, want %d", strings.Count(page, "<svg"), want)
 		}
 	}

@@ -8,34 +8,60 @@ import (
 	"github.com/abode-run/abode/internal/compare/reach"
 )
 
-// verdict says in words what the numbers say, each contestant beside the first.
+// remark is a sentence of the verdict, perhaps with a list.
+type remark struct {
+	lead  string
+	parts []string
+}
+
+func (m remark) String() string {
+	if m.parts == nil {
+		return m.lead
+	}
+	return m.lead + ": " + strings.Join(m.parts, "; ") + "."
+}
+
+// verdict says in words what the numbers say.
 func (r *Report) verdict() []string {
 	words := []string{}
+	for _, m := range r.remarks() {
+		words = append(words, m.String())
+	}
+	return words
+}
+
+// remarks compare each contestant with the first, and tell what the walls are
+// and what a reader has to know.
+func (r *Report) remarks() (list []remark) {
 	if len(r.Contestants) == 0 {
-		return words
+		return nil
+	}
+	say := func(words ...string) {
+		for _, s := range words {
+			list = append(list, remark{lead: s})
+		}
 	}
 	base := &r.Contestants[0]
 	for i := range r.Contestants[1:] {
-		words = append(words, beside(base, &r.Contestants[i+1])...)
+		list = append(list, beside(base, &r.Contestants[i+1])...)
 	}
 	for i := range r.Contestants {
 		if s := r.Contestants[i].wall(); s != "" {
-			words = append(words, s)
+			say(s)
 		}
 	}
 	for i := range r.Contestants {
-		words = append(words, r.Contestants[i].caveats()...)
+		say(r.Contestants[i].caveats()...)
 	}
 	for i := range r.Contestants {
 		if c := &r.Contestants[i]; c.ImageID != "" && base.ImageID != "" && c.ImageID != base.ImageID {
-			words = append(words, fmt.Sprintf("Take care: the image of that name is not the same for %s (%s, not %s).",
-				c.Name, shortDigest(c.ImageID), shortDigest(base.ImageID)))
+			say(fmt.Sprintf("Take care: the image of that name is not the same for %s (%s, not %s).", c.Name, shortDigest(c.ImageID), shortDigest(base.ImageID)))
 		}
 	}
 	if r.Repeat < fewest {
-		words = append(words, fmt.Sprintf("This is of %s: a look, not a measurement; %d are the fewest that can tell a difference from chance.", counted(r.Repeat, "run"), fewest))
+		say(fmt.Sprintf("This is of %s: a look, not a measurement; %d are the fewest that can tell a difference from chance.", counted(r.Repeat, "run"), fewest))
 	}
-	return words
+	return list
 }
 
 // called is a contestant as a sentence has it.
@@ -52,30 +78,41 @@ func (c *Contestant) called() string {
 
 func sentence(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
-// beside compares c with base.
-func beside(base, c *Contestant) (sentences []string) {
-	if parts := differences(costs, base, c); parts != "" {
-		sentences = append(sentences, fmt.Sprintf("%s, beside %s: %s.", sentence(c.called()), base.called(), parts))
-	}
-	if parts := differences(throughputs, base, c); parts != "" {
-		sentences = append(sentences, fmt.Sprintf("Disk and network of %s, beside %s: %s.", c.called(), base.called(), parts))
-	}
-	if sentences == nil {
-		sentences = append(sentences, fmt.Sprintf("%s and %s have no number in common.", sentence(c.called()), base.called()))
-	}
-	return sentences
-}
-
-func differences(list []metric, base, c *Contestant) string {
-	var parts []string
-	for _, m := range list {
-		a, ok := base.Metrics[m.key]
-		b, both := c.Metrics[m.key]
-		if ok && both {
-			parts = append(parts, m.difference(a, b))
+// beside compares c with base: what it costs, and disk and network.
+func beside(base, c *Contestant) (list []remark) {
+	for i, metrics := range [][]metric{costs, throughputs} {
+		lead := sentence(c.called())
+		if i > 0 {
+			lead = "Disk and network of " + c.called()
+		}
+		m := remark{lead: lead + ", beside " + base.called()}
+		var open []int // parts that too few runs leave so
+		for _, one := range metrics {
+			a, ok := base.Metrics[one.key]
+			b, both := c.Metrics[one.key]
+			if !ok || !both {
+				continue
+			}
+			if min(a.N, b.N) < fewest && !a.near(b) {
+				open = append(open, len(m.parts))
+			}
+			m.parts = append(m.parts, one.difference(a, b))
+		}
+		const tooFew = ", in too few runs to tell"
+		if len(m.parts) > 0 && len(open) == len(m.parts) {
+			m.lead, open = m.lead+tooFew, nil
+		}
+		for _, j := range open {
+			m.parts[j] += tooFew
+		}
+		if m.parts != nil {
+			list = append(list, m)
 		}
 	}
-	return strings.Join(parts, "; ")
+	if list == nil {
+		return []remark{{lead: fmt.Sprintf("%s and %s have no number in common.", sentence(c.called()), base.called())}}
+	}
+	return list
 }
 
 // phrases are how a metric that grew or shrank is told: more, less, the same,
@@ -108,7 +145,7 @@ func (m metric) difference(a, b Stat) string {
 	case a.near(b):
 		return p[2] + fmt.Sprintf(" (%s and %s)", m.text(b.Median), m.text(a.Median))
 	case min(a.N, b.N) < fewest:
-		return p[3] + fmt.Sprintf(": %s, not %s, in too few runs to tell", m.text(b.Median), m.text(a.Median))
+		return p[3] + fmt.Sprintf(": %s, not %s", m.text(b.Median), m.text(a.Median))
 	case !a.apart(b):
 		return p[3] + fmt.Sprintf(" may differ by chance alone (%s and %s)", m.text(b.Median), m.text(a.Median))
 	case m.key == "memory" || m.key == "cpu" || low == 0:
