@@ -22,7 +22,7 @@ type engine struct {
 	failed error
 }
 
-func (e *engine) host() string { return e.path(e.folder, "run", "abode.sock") }
+func (e *engine) host() string { return passing(e.folder, "abode.sock") }
 
 // start starts the daemon, once, and gives it the kernel and the images.
 func (e *engine) start() error {
@@ -31,10 +31,10 @@ func (e *engine) start() error {
 }
 
 func (e *engine) tryStart() error {
-	if err := os.MkdirAll(e.path(e.folder, "run"), 0o711); err != nil {
+	if err := errors.Join(os.MkdirAll(e.path(e.folder), 0o711), os.MkdirAll(passing(e.folder), 0o711)); err != nil {
 		return err
 	}
-	cmd := e.command(nil, filepath.Join(e.bin, "aboded"), append([]string{"--root", e.path(e.folder, "root"), "--run", e.path(e.folder, "run"),
+	cmd := e.command(nil, filepath.Join(e.bin, "aboded"), append([]string{"--root", e.path(e.folder, "root"), "--run", passing(e.folder),
 		"--bridge", bridgeName(e.dir) + e.folder[:1], "--host", "unix://" + e.host()}, e.flags...)...)
 	var err error
 	if e.daemon, err = e.startDaemon(cmd, e.path(e.folder, "aboded.log"), func() error {
@@ -64,7 +64,7 @@ func (e *engine) tryStart() error {
 func (e *engine) stop() {
 	e.daemon.stop()
 	for _, p := range processes() {
-		if p.is("abode-agent") && slices.Contains(p.args, e.path(e.folder, "run")) {
+		if p.is("abode-agent") && slices.Contains(p.args, passing(e.folder)) {
 			_ = syscall.Kill(p.pid, syscall.SIGKILL)
 		}
 	}

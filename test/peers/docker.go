@@ -32,7 +32,7 @@ func (d *docker) ready() (string, error) {
 		return "", err
 	}
 	cmd := d.command(nil, dockerd, "--config-file", config, "--host", "unix://"+d.socket(), "--pidfile", d.path("docker", "pid"),
-		"--data-root", d.path("docker", "data"), "--exec-root", d.path("docker", "exec"), "--cgroup-parent", "/"+cgroupName(d.dir),
+		"--data-root", d.path("docker", "data"), "--exec-root", passing("docker"), "--cgroup-parent", "/"+cgroupName(d.dir),
 		"--storage-driver", "overlay2", "--log-level", "error")
 	if d.daemon, err = d.startDaemon(cmd, d.path("dockerd.log"), func() error { return d.do(d.docker("version")) }); err != nil {
 		return "", err

@@ -30,6 +30,12 @@ func (p *place) path(parts ...string) string {
 	return filepath.Join(append([]string{p.dir}, parts...)...)
 }
 
+// passing is a folder, or a file in it, where a daemon has what a reboot may
+// clear: in memory, as on most machines. It is this run's own, as /run is.
+func passing(parts ...string) string {
+	return filepath.Join(append([]string{"/run"}, parts...)...)
+}
+
 // command is a call with this run's environment and more of it.
 func (p *place) command(env []string, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(p.ctx, name, args...)

@@ -54,7 +54,7 @@ func (d *podman) ready() (string, error) {
 // there in the sandbox.
 func (d *podman) podman(args ...string) *exec.Cmd {
 	return d.command([]string{"XDG_RUNTIME_DIR=", "TMPDIR=" + d.dir}, "podman", append([]string{
-		"--root", d.path("podman", "root"), "--runroot", d.path("podman", "run"), "--tmpdir", d.path("podman", "tmp"),
+		"--root", d.path("podman", "root"), "--runroot", passing("podman"), "--tmpdir", d.path("podman", "tmp"),
 		"--network-config-dir", d.path("podman", "networks"), "--storage-driver", "overlay",
 		"--cgroup-manager", "cgroupfs", "--events-backend", "none", "--log-level", "error", "--runtime", d.runtime}, args...)...)
 }
