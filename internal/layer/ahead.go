@@ -6,14 +6,15 @@ import (
 )
 
 const (
-	aheadBuffers = 4
+	aheadBuffers = 12
 	aheadSize    = 256 << 10
 )
 
-// An ahead reads and hashes a stream in a goroutine of its own, a few buffers
-// ahead of its reader: unpacking (the stream is mostly a decompressor) and
-// hashing go on while the file is written.
+// An ahead reads a stream in a goroutine of its own and hashes it in another
+// one, a few buffers ahead of its reader: decompressing, which the stream mostly
+// is, and hashing go on while the file is written, also while the disk is slow.
 type ahead struct {
+	read        chan []byte // to be hashed
 	full, empty chan []byte
 	stop        chan struct{}
 	done        chan struct{}
@@ -26,30 +27,40 @@ type ahead struct {
 // more may have been, until Read has returned io.EOF.
 func readAhead(r io.Reader, h hash.Hash) *ahead {
 	a := &ahead{
+		read:  make(chan []byte, aheadBuffers),
 		full:  make(chan []byte, aheadBuffers),
 		empty: make(chan []byte, aheadBuffers),
 		stop:  make(chan struct{}),
 		done:  make(chan struct{}),
 	}
 	for range aheadBuffers {
-		a.empty <- make([]byte, aheadSize)
+		a.empty <- nil // made when it is needed: most layers are small
 	}
 	go func() {
 		defer close(a.done)
 		defer close(a.full)
+		for p := range a.read {
+			h.Write(p)
+			a.full <- p // has room for all buffers
+		}
+	}()
+	go func() {
+		defer close(a.read)
 		for a.err == nil {
 			select {
 			case <-a.stop:
 				a.err = io.ErrClosedPipe
 			case p := <-a.empty:
+				if p == nil {
+					p = make([]byte, aheadSize)
+				}
 				n := 0
 				for n < len(p) && a.err == nil && !a.stopped() {
 					var m int
 					m, a.err = r.Read(p[n:])
 					n += m
 				}
-				h.Write(p[:n])
-				a.full <- p[:n] // has room for all buffers
+				a.read <- p[:n] // has room for all buffers
 			}
 		}
 	}()
@@ -82,7 +93,7 @@ func (a *ahead) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Close ends the goroutine. It waits for a read that is under way.
+// Close ends the goroutines. It waits for a read that is under way.
 func (a *ahead) Close() error {
 	close(a.stop)
 	<-a.done
