@@ -86,7 +86,6 @@ type wall struct {
 }
 
 func (w *wall) name() string { return w.isolation }
-func (w *wall) close()       { w.engine.stop() }
 
 func (w *wall) ready() (string, error) {
 	if err := w.start(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -42,7 +43,7 @@ func measure(ctx context.Context, o options) error {
 		b.scale = quick
 	}
 	if o.runs > 0 {
-		b.scale.runs = o.runs
+		b.scale.runs, b.scale.insides = o.runs, o.runs
 	}
 	for _, dir := range []*string{&b.bin, &b.cache, &b.results} {
 		var err error
@@ -52,7 +53,6 @@ func measure(ctx context.Context, o options) error {
 	}
 	b.contestants = contestants(b.place)
 	b.registry = &registry{place: b.place}
-	defer b.close()
 	b.makeReady()
 	b.say("%-14s %4.0f s", "making ready", time.Since(b.report.Began).Seconds())
 	if len(b.absent) == len(b.contestants) && ctx.Err() == nil {
@@ -122,20 +122,6 @@ func (b *bench) warmUp(c contestant) error {
 	return nil
 }
 
-// close removes the containers and ends the daemons. What does not end here
-// ends with the sandbox.
-func (b *bench) close() {
-	b.ctx = context.WithoutCancel(b.ctx)
-	b.progress("cleaning up")
-	for _, c := range b.contestants {
-		b.depopulate(c)
-		c.close()
-	}
-	b.registry.daemon.stop()
-	b.iperf.stop()
-	b.progress("")
-}
-
 // populate sees to it that a contestant has n idle containers, and says how
 // long the new ones took.
 func (b *bench) populate(c contestant, n int) (time.Duration, error) {
@@ -184,17 +170,24 @@ func (b *bench) engine() *engine {
 	return nil
 }
 
-// eachAtOnce calls f for 0 to n-1, so many at a time, and joins the errors.
+// eachAtOnce calls f for 0 to n-1, so many at a time, until one fails, and joins
+// the errors.
 func (b *bench) eachAtOnce(n, inFlight int, f func(int) error) error {
 	var wait sync.WaitGroup
 	errs := make([]error, n)
 	tickets := make(chan struct{}, inFlight)
+	var failed atomic.Bool
 	for i := range n {
 		tickets <- struct{}{}
+		if failed.Load() {
+			break
+		}
 		wait.Go(func() {
 			defer func() { <-tickets }()
 			if b.ctx.Err() == nil {
-				errs[i] = f(i)
+				if errs[i] = f(i); errs[i] != nil {
+					failed.Store(true)
+				}
 			}
 		})
 	}

@@ -1,6 +1,9 @@
 package main
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // What a container adds is measured by difference: the PSS of all processes of
 // the contestant, daemons too, with and without the containers. Workloads are
@@ -65,10 +68,21 @@ var atRest = testCase{
 
 const mebi = 1 << 20
 
-// settle waits until what has just started or ended has come to rest.
+// settle waits until what has just started or ended has come to rest, and the
+// kernel has freed what is to be freed.
 func (b *bench) settle() {
-	select {
-	case <-b.ctx.Done():
-	case <-time.After(2 * time.Second):
+	b.calm()
+	before := math.Inf(1)
+	for range 15 {
+		select {
+		case <-b.ctx.Done():
+			return
+		case <-time.After(time.Second):
+		}
+		now := used()
+		if math.Abs(before-now) < 4*mebi {
+			return
+		}
+		before = now
 	}
 }

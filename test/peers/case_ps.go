@@ -7,6 +7,9 @@ var ps = testCase{
 	metrics: []metric{{name: "time", title: "ps", unit: "ms", peer: "docker",
 		targets: []target{{who: "container", peer: "docker", factor: 0.5}}}},
 	prepare: func(b *bench, c contestant, n int) error {
+		if err := notTooMany(b, c, n); err != nil {
+			return err
+		}
 		_, err := b.populate(c, n)
 		return err
 	},
@@ -14,7 +17,6 @@ var ps = testCase{
 		took, err := b.listOnce(c)
 		return []float64{took}, err
 	},
-	finish: (*bench).depopulate,
 }
 
 // listOnce is the time of one ps in milliseconds.

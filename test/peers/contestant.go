@@ -11,10 +11,9 @@ import (
 // with an absence, which becomes the report's "not measured".
 type contestant interface {
 	name() string
-	// ready starts what it needs and gives it the image, and says its version.
+	// ready starts what it needs, which the end of the sandbox ends, gives it
+	// the image, and says its version.
 	ready() (version string, err error)
-	// close ends its daemon in order; the sandbox ends what is left.
-	close()
 
 	// load makes an image of a root file system.
 	load(image, tar string) error
@@ -49,7 +48,6 @@ func (a absence) Error() string { return string(a) }
 // bare is what a contestant has that has nothing; others embed it.
 type bare struct{}
 
-func (bare) close()                                    {}
 func (bare) load(string, string) error                 { return nil }
 func (bare) idle(string) error                         { return absence("it keeps nothing running") }
 func (bare) exec(string, ...string) (*exec.Cmd, error) { return nil, absence("it has no exec") }

@@ -15,7 +15,6 @@ type docker struct {
 }
 
 func (d *docker) name() string { return "docker" }
-func (d *docker) close()       { d.daemon.stop() }
 
 func (d *docker) ready() (string, error) {
 	dockerd, err := exec.LookPath("dockerd")

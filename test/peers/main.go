@@ -38,7 +38,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.cache, "cache", cmp.Or(os.Getenv("ABODE_CACHE"), ".cache"), "folder with what hack/assets made")
 	f.StringVar(&o.results, "results", "bench/results", "folder for the reports")
 	f.BoolVar(&o.list, "list", false, "list the cases and leave")
-	f.IntVar(&o.runs, "runs", 0, "how often what takes a moment is run (0: 20, or 5 with --quick)")
+	f.IntVar(&o.runs, "runs", 0, "how often what takes a moment and what goes on inside is run (0: 20 and 5, or 5 and 1 with --quick)")
 	f.StringVar(&o.inside, "inside", "", "for its own use")
 	if err := f.Parse(args); err != nil {
 		return o, err

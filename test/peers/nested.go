@@ -75,7 +75,7 @@ func (b *bench) tryNested(n *nested, only string, runs int) error {
 	}
 	b.progress("measuring in the emulated machine: minutes")
 	measure := fmt.Sprintf("exec /bin.abode/abode-bench --inside /work/bench --bin /bin.abode --cache /input --results /work/results --only '%s' --contestants vm,qemu --runs %d 2>&1", only, runs)
-	if said, err := b.output(e.abode("exec", "-e", "TMPDIR=/work", nestedName, "sh", "-c", measure)); err != nil {
+	if said, err := b.outputWithin(e.abode("exec", "-e", "TMPDIR=/work", nestedName, "sh", "-c", measure), longLimit); err != nil {
 		return fmt.Errorf("%w %s", err, firstLine(said))
 	}
 	said, err := b.output(e.abode("exec", nestedName, "cat", "/work/results/latest.json"))

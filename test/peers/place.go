@@ -22,8 +22,12 @@ type place struct {
 	dir string
 }
 
-// callLimit is how long one call may take: far more than any should.
-const callLimit = 10 * time.Minute
+// callLimit is how long one call may take, and longLimit one that is a run of
+// its own: far more than any should.
+const (
+	callLimit = 3 * time.Minute
+	longLimit = 15 * time.Minute
+)
 
 // path is a file or folder of this run.
 func (p *place) path(parts ...string) string {
@@ -55,7 +59,10 @@ func (p *place) asset(pattern string) (string, error) {
 
 // timed runs a call to its end and says how long it took. Its output goes to
 // files, not pipes: what it leaves running may hold them.
-func (p *place) timed(cmd *exec.Cmd) (time.Duration, error) {
+func (p *place) timed(cmd *exec.Cmd) (time.Duration, error) { return p.limited(cmd, callLimit) }
+
+// limited is timed with a limit of its own.
+func (p *place) limited(cmd *exec.Cmd, most time.Duration) (time.Duration, error) {
 	stderr, err := os.CreateTemp(p.dir, "stderr-")
 	if err != nil {
 		return 0, err
@@ -63,7 +70,7 @@ func (p *place) timed(cmd *exec.Cmd) (time.Duration, error) {
 	defer stderr.Close()
 	os.Remove(stderr.Name())
 	cmd.Stderr = stderr
-	limit := time.AfterFunc(callLimit, func() { _ = cmd.Process.Kill() })
+	limit := time.AfterFunc(most, func() { _ = cmd.Process.Kill() })
 	begin := time.Now()
 	err = cmd.Run()
 	took := time.Since(begin)
@@ -73,6 +80,9 @@ func (p *place) timed(cmd *exec.Cmd) (time.Duration, error) {
 	}
 	if p.ctx.Err() != nil {
 		return took, p.ctx.Err()
+	}
+	if took >= most {
+		return took, fmt.Errorf("%s did not end within %v", filepath.Base(cmd.Path), most)
 	}
 	said := make([]byte, 4<<10)
 	n, _ := stderr.ReadAt(said, 0)
@@ -86,7 +96,10 @@ func (p *place) do(cmd *exec.Cmd) error {
 }
 
 // output runs a call and returns what it prints, also before it fails.
-func (p *place) output(cmd *exec.Cmd) (string, error) {
+func (p *place) output(cmd *exec.Cmd) (string, error) { return p.outputWithin(cmd, callLimit) }
+
+// outputWithin is output with a limit of its own.
+func (p *place) outputWithin(cmd *exec.Cmd, most time.Duration) (string, error) {
 	file, err := os.CreateTemp(p.dir, "stdout-")
 	if err != nil {
 		return "", err
@@ -94,7 +107,7 @@ func (p *place) output(cmd *exec.Cmd) (string, error) {
 	defer file.Close()
 	os.Remove(file.Name())
 	cmd.Stdout = file
-	failed := p.do(cmd)
+	_, failed := p.limited(cmd, most)
 	b, err := io.ReadAll(io.NewSectionReader(file, 0, 1<<24))
 	return strings.TrimSpace(string(b)), errors.Join(failed, err)
 }

@@ -126,19 +126,31 @@ func verdict(reached bool) string {
 	return miss
 }
 
+// first is a contestant's first row.
+func (t *table) first(who string) *row {
+	for _, r := range t.Rows {
+		if r.Contestant == who {
+			return r
+		}
+	}
+	return nil
+}
+
 // noise is how much worse than linear a step may look before it is called so:
 // a level is measured once, and the first has one container.
 const noise = 1.25
 
 // grew finds the worst step of the contestant with the target: a cost may grow
-// as the number does, so a rate stays the same.
+// as the number does, so a rate stays the same. A rate's first step is left
+// out: what was made ahead serves a single start, and nothing starts beside it.
 func (t *table) grew() {
 	var before *row
 	for _, r := range t.Rows {
 		if len(t.metric.targets) == 0 || r.Contestant != t.metric.targets[0].who || len(r.Samples) == 0 {
 			continue
 		}
-		if before != nil && before.Median > 0 && r.Median > 0 {
+		first := before != nil && before == t.first(r.Contestant) && t.metric.more
+		if before != nil && !first && before.Median > 0 && r.Median > 0 {
 			step := r.Median / before.Median
 			switch {
 			case t.metric.more:

@@ -48,7 +48,11 @@ func (t *table) growth() string {
 	if t.Verdict == "" {
 		return ""
 	}
-	return fmt.Sprintf("%s: worst step %s × linear: %s", titles[t.metric.targets[0].who], figure(t.Growth), t.Verdict)
+	from := ""
+	if t.metric.more {
+		from = " after the first, which finds what was made ahead"
+	}
+	return fmt.Sprintf("%s: worst step%s %s × linear: %s", titles[t.metric.targets[0].who], from, figure(t.Growth), t.Verdict)
 }
 
 func (r *report) text(w io.Writer) {
