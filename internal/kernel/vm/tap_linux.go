@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,6 +28,9 @@ func openTap(name string) (*os.File, error) {
 	return attachTap(name, flags)
 }
 
+// tapPatience is how long a tap may be another's before that is an error.
+const tapPatience = 2 * time.Second
+
 func attachTap(name string, flags uint16) (*os.File, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -36,6 +40,12 @@ func attachTap(name string, flags uint16) (*os.File, error) {
 	if err == nil {
 		req.SetUint16(flags)
 		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, req)
+		// A process that this one is just forking has a copy of every
+		// descriptor until it executes: of the one, too, that made the tap.
+		for deadline := time.Now().Add(tapPatience); err == unix.EBUSY && time.Now().Before(deadline); {
+			time.Sleep(5 * time.Millisecond)
+			err = unix.IoctlIfreq(fd, unix.TUNSETIFF, req)
+		}
 	}
 	if err != nil {
 		unix.Close(fd)
