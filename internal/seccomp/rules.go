@@ -2,7 +2,9 @@ package seccomp
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"sync"
 
 	"github.com/elastic/go-seccomp-bpf/arch"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -34,9 +36,10 @@ func compileArch(profile *specs.LinuxSeccomp, info *arch.Info, fallback uint32) 
 			code = append(code, one...)
 		}
 		for _, name := range rule.Names {
-			n, ok := info.SyscallNames[name]
-			if nr := uint32(n) | mask; ok && !final(leaves[nr]) {
-				leaves[nr] = append(slices.Clip(leaves[nr]), code...)
+			for _, n := range numbersOf()[info][name] {
+				if nr := n | mask; !final(leaves[nr]) {
+					leaves[nr] = append(slices.Clip(leaves[nr]), code...)
+				}
 			}
 		}
 	}
@@ -69,6 +72,19 @@ func compileArch(profile *specs.LinuxSeccomp, info *arch.Info, fallback uint32) 
 	}
 	return search(spans), nil
 }
+
+// numbersOf holds the numbers that a name has on each architecture: x32 has two
+// for some, its own and x86_64's.
+var numbersOf = sync.OnceValue(func() map[*arch.Info]map[string][]uint32 {
+	all := map[*arch.Info]map[string][]uint32{}
+	for _, info := range append(slices.Collect(maps.Values(architectures)), arch.X32) {
+		all[info] = map[string][]uint32{}
+		for n, name := range info.SyscallNumbers {
+			all[info][name] = append(all[info][name], uint32(n))
+		}
+	}
+	return all
+})
 
 // alternatives splits a rule's conditions as libseccomp has it: all must hold,
 // but when two look at one argument, each stands for a rule of its own.

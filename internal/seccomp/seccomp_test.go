@@ -155,6 +155,25 @@ func TestWithoutX32(t *testing.T) {
 }
 
 // Program's rules depend on capabilities, and a profile may come as text.
+// A name that x32 has two numbers for is both, whichever a table finds first.
+func TestTwoNumbers(t *testing.T) {
+	program, err := Compile(&specs.LinuxSeccomp{
+		DefaultAction: specs.ActErrno, Architectures: []specs.Arch{specs.ArchX86_64, specs.ArchX32},
+		Syscalls: []specs.LinuxSyscall{{Names: []string{"ioctl", "readv"}, Action: specs.ActAllow}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for nr, want := range map[uint32]uint32{16: retAllow, 514: retAllow, 19: retAllow, 515: retAllow, 20: retErrno | 1} {
+		if got := run(t, program, x86_64, x32Bit|nr); got != want {
+			t.Errorf("x32's %d: %#x, want %#x", nr, got, want)
+		}
+	}
+	if got := run(t, program, x86_64, 514); got == retAllow {
+		t.Error("x86_64's 514 is x32's ioctl")
+	}
+}
+
 func TestProgram(t *testing.T) {
 	const mount = 165
 	plain, err := Program("", []string{"CAP_CHOWN"})
