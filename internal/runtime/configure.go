@@ -42,7 +42,7 @@ func (r *Runtime) initConfig(ctx context.Context, c *container, cu, sent *cleanu
 		userns = int(c.userNS.Fd())
 	}
 	cfg = &initConfig{
-		processConfig: processConfigOf(c.spec.Process), UserNS: userns >= 0, ReadOnly: req.Rootfs.ReadOnly,
+		processConfig: processConfigOf(c.spec.Process), ReadOnly: req.Rootfs.ReadOnly,
 		Masked: linux.MaskedPaths, Readonly: linux.ReadonlyPaths, Sysctl: linux.Sysctl,
 	}
 	cfg.User, cfg.Groups, cfg.Seccomp, cfg.Privileged = req.User, req.Groups, req.Seccomp, req.Privileged

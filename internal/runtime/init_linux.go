@@ -45,7 +45,7 @@ func initMain(ctl *control) error {
 	}
 	closeAll(b.spent())
 	unix.Umask(0o022)
-	p := &program{processConfig: &cfg.processConfig, fds: fds, userNS: cfg.UserNS}
+	p := &program{processConfig: &cfg.processConfig, fds: fds, userNS: ns.UserNS}
 	if err := p.prepare(); err != nil {
 		return err
 	}

@@ -120,7 +120,6 @@ type namespaceConfig struct {
 // initConfig is what it is told then.
 type initConfig struct {
 	processConfig
-	UserNS     bool
 	Privileged bool // may write to what shows the kernel
 	Rootfs     int  // mounts, detached
 	Dev        int
