@@ -35,6 +35,7 @@ type Container struct {
 	// included. Nil before the first start.
 	ended   chan struct{}
 	waiters []*waiter
+	told    bool       // those who waited were told of its removal
 	pending []*pending // attached before the start
 	// keep holds AutoRemove back while the container is being restarted.
 	keep int

@@ -95,6 +95,7 @@ func (c *Container) gone() {
 	code := c.st.ExitCode
 	pending := c.pending
 	c.pending = nil
+	c.told = true
 	waiting := c.take(container.WaitConditionRemoved, container.WaitConditionNextExit, container.WaitConditionNotRunning)
 	c.mu.Unlock()
 	for _, s := range pending {
