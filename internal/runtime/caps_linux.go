@@ -1,15 +1,13 @@
 package runtime
 
 import (
-	"fmt"
 	"os"
 	"strconv"
 	"strings"
-
-	specs "github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
+	"sync"
 
 	"github.com/abode-run/abode/internal/agent"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // capNames are capabilities(7), by number.
@@ -58,8 +56,8 @@ next:
 	return mask, nil
 }
 
-// lastCap is the highest capability of this kernel.
-func lastCap() int {
+// lastCap is the highest capability of this kernel, which stays as it is.
+var lastCap = sync.OnceValue(func() int {
 	b, err := os.ReadFile("/proc/sys/kernel/cap_last_cap")
 	if err == nil {
 		if n, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil && n < 64 {
@@ -67,28 +65,4 @@ func lastCap() int {
 		}
 	}
 	return len(capNames) - 1
-}
-
-// dropGroupsAndBounding does what takes capabilities that becomeUser loses.
-func (p *program) dropGroupsAndBounding() error {
-	for i := range lastCap() + 1 {
-		if p.caps.bounding&(1<<i) != 0 {
-			continue
-		}
-		if err := unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(i), 0, 0, 0); err != nil && err != unix.EINVAL {
-			return fmt.Errorf("cannot drop capability %d: %w", i, err)
-		}
-	}
-	groups := make([]uint32, 0, len(p.user.Groups)+1)
-	seen := map[int]bool{}
-	for _, g := range append([]int{p.user.Gid}, p.user.Groups...) {
-		if !seen[g] {
-			seen[g] = true
-			groups = append(groups, uint32(g))
-		}
-	}
-	if err := setGroups(groups); err != nil {
-		return errorf(agent.ClassInvalid, "cannot take the groups %v: %w: are they within the container's user namespace?", groups, err)
-	}
-	return nil
-}
+})

@@ -100,6 +100,9 @@ func (r *Runtime) Start(ctx context.Context, req *agent.StartRequest, conn io.Re
 	}
 	start := func() error {
 		if err := p.start(); err != nil {
+			if req.Exec != nil {
+				r.forget(p, req.ProcessRequest)
+			}
 			return err
 		}
 		return begun(p.pid)

@@ -221,7 +221,7 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 	}
 	io.own(mapID(linux.UIDMappings, reply.UID), mapID(linux.GIDMappings, reply.GID))
 	io.handedOver()
-	c.main, err = newProcess(pid, ctl, io, func() bool { return c.cgroup.oomKilled() }, nil)
+	c.main, err = newProcess(pid, stageWaiter{ctl}, io, func() bool { return c.cgroup.oomKilled() }, nil)
 	if err != nil {
 		return err
 	}

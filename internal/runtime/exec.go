@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -36,7 +35,7 @@ func (r *Runtime) exec(ctx context.Context, at agent.ProcessRequest, req *agent.
 	if err != nil {
 		return err
 	}
-	p, err := r.execStage(ctx, c, req)
+	p, err := r.execChild(ctx, c, req)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {
@@ -47,26 +46,18 @@ func (r *Runtime) exec(ctx context.Context, at agent.ProcessRequest, req *agent.
 	return nil
 }
 
-// enter describes a stage in the container's namespaces.
-func (c *container) enter(stage string, flags int) (spawn, func(), error) {
-	pidfd, err := unix.PidfdOpen(c.main.pid, 0)
-	if err != nil {
-		return spawn{}, nil, errorf(agent.ClassConflict, "container %s is not running", c.id)
-	}
-	return spawn{
-		stage: stage, joins: []join{{pidfd, flags}}, setIDs: flags&unix.CLONE_NEWUSER != 0, cgroup: c.cgroup.beside(c.main.pid),
-	}, func() { unix.Close(pidfd) }, nil
-}
-
-// execStage makes its stage, which waits to be started.
-func (r *Runtime) execStage(ctx context.Context, c *container, req *agent.ExecRequest) (*process, error) {
+// execChild makes its child, which waits to be started.
+func (r *Runtime) execChild(ctx context.Context, c *container, req *agent.ExecRequest) (*process, error) {
 	var cu cleanup.Stack
 	defer cu.Clean()
-	sp, closePidfd, err := c.enter(stageExec, c.joinFlags)
+	pidfd, err := unix.PidfdOpen(c.main.pid, 0)
 	if err != nil {
-		return nil, err
+		return nil, errorf(agent.ClassConflict, "container %s is not running", c.id)
 	}
-	defer closePidfd()
+	defer unix.Close(pidfd)
+	sp := spawn{
+		joins: []join{{pidfd, c.joinFlags}}, setIDs: c.joinFlags&unix.CLONE_NEWUSER != 0, cgroup: c.cgroup.beside(c.main.pid),
+	}
 	if adj := c.spec.Process.OOMScoreAdj; adj != nil {
 		sp.settle = func(pid int) error { r.oomScore(pid, *adj); return nil }
 	}
@@ -80,20 +71,6 @@ func (r *Runtime) execStage(ctx context.Context, c *container, req *agent.ExecRe
 			io.abandon()
 		}
 	})
-	pid, ctl, err := r.spawner.start(sp)
-	if err != nil {
-		return nil, err
-	}
-	cu.Add(func() {
-		ctl.Close()
-		unix.Kill(pid, unix.SIGKILL)
-		reap(pid)
-		owned.remove(pid)
-	})
-	owned.add(pid)
-	stop := context.AfterFunc(ctx, func() { ctl.Close() })
-	defer stop()
-
 	cfg := execConfig(c, req)
 	var fds []int
 	if req.Terminal {
@@ -104,31 +81,40 @@ func (r *Runtime) execStage(ctx context.Context, c *container, req *agent.ExecRe
 		defer unix.Close(slave)
 		io.setTerminal(master)
 		_ = setSize(master, max(req.Width, 0), max(req.Height, 0)) // as by a resize that came late
-		// It was made by this process, which the container does not know.
-		if err := unix.Fchown(slave, c.rootUID, mapTTY(c)); err != nil {
-			return nil, fmt.Errorf("cannot give the terminal to the container: %w", err)
-		}
 		cfg.Slave = 0
 		fds = []int{slave}
 	}
 	cfg.Stdio = io.handOver(&fds)
-	if err := ctl.send(cfg, fds...); err != nil {
+	w, err := newWorkload(&cfg, fds)
+	if err != nil {
 		return nil, err
 	}
-	var reply stageReply
-	got, err := ctl.receive(&reply)
-	closeAll(got)
-	switch {
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case err != nil:
-		return nil, errors.Join(errors.New("the process ended before it was ready"), err)
-	case reply.Error != nil:
-		return nil, reply.Error
+	pid, waits, err := r.spawner.exec(ctx, sp, w, func(passwd, group []byte) (identity, error) {
+		return lookupUser(cfg.User, cfg.Groups, passwd, group)
+	})
+	if err != nil {
+		return nil, err
 	}
-	io.own(mapID(c.spec.Linux.UIDMappings, reply.UID), mapID(c.spec.Linux.GIDMappings, reply.GID))
+	cu.Add(func() {
+		waits.close()
+		end(pid)
+		owned.remove(pid)
+	})
+	owned.add(pid)
+	uid, gid := mapID(c.spec.Linux.UIDMappings, int(w.id.uid)), mapID(c.spec.Linux.GIDMappings, int(w.id.gid))
+	if req.Terminal {
+		// It was made by this process, which the container does not know.
+		owner := uid
+		if owner < 0 {
+			owner = c.rootUID
+		}
+		if err := unix.Fchown(w.terminal, owner, mapTTY(c)); err != nil {
+			return nil, fmt.Errorf("cannot give the terminal to the container: %w", err)
+		}
+	}
+	io.own(uid, gid)
 	io.handedOver()
-	p, err := newProcess(pid, ctl, io, func() bool { return false }, nil)
+	p, err := newProcess(pid, waits, io, func() bool { return false }, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -170,4 +156,15 @@ func execConfig(c *container, req *agent.ExecRequest) processConfig {
 
 func allCapabilities() *specs.LinuxCapabilities {
 	return &specs.LinuxCapabilities{Bounding: capNames, Effective: capNames, Permitted: capNames}
+}
+
+// forget drops a process that has not become what it should.
+func (r *Runtime) forget(p *process, at agent.ProcessRequest) {
+	p.kill()
+	<-p.done
+	if c, err := r.get(at.ID); err == nil {
+		c.mu.Lock()
+		delete(c.execs, at.ExecID)
+		c.mu.Unlock()
+	}
 }

@@ -30,6 +30,7 @@ const (
 	stepExecve = 6
 	stepCaps   = 7
 	stepCgroup = 8
+	stepUsers  = 9
 )
 
 // child is all that a forked child reads. The child has a copy of it.
@@ -38,7 +39,7 @@ type child struct {
 	sync     uintptr // socket: one byte from the parent at each pause; pid or failure to it
 	joins    [maxJoins]struct{ fd, flags uintptr }
 	njoins   int
-	again    bool    // join, then clone once more, so that a joined PID namespace counts
+	again    bool    // join, then clone once more: what is made belongs to what was joined
 	flags    uintptr // of the (second) clone: namespaces to make
 	setIDs   bool    // become 0:0 of the user namespace
 	keepCaps bool    // make all capabilities ambient (capabilities(7))
@@ -50,6 +51,14 @@ type child struct {
 	argv     *uintptr
 	envp     *uintptr
 	empty    *byte // ""
+
+	work  *workload  // is executed instead
+	gaps  []gap      // descriptors that it has no use for
+	users [2]uintptr // the files that name users, sent to the parent
+	chunk struct {
+		n    int64 // bytes of data, or -errno
+		data [4088]byte
+	}
 
 	// A v2 cgroup to begin in, or v1's files "tasks" to write 0 to: a process
 	// that moves its one thread itself waits for no grace period, unlike one
@@ -64,17 +73,23 @@ type child struct {
 	byte [1]byte
 }
 
-// fork clones the calling thread and lets the child execute c.program. It
-// returns the first child's PID. With c.again, that child ends after it has
-// cloned the one that executes, whose parent is the caller too.
+// gap is a range of descriptors.
+type gap struct{ first, last uintptr }
+
+// fork clones the calling thread and lets the child execute c.program or become
+// c.work. It returns the first child's PID. With c.again, that child ends after
+// it has cloned the one that executes, whose parent is the caller too.
+//
+// The memory is not shared (CLONE_VM), though a copy of its tables costs: who
+// shares it is killed with it, and the child is in the container's cgroup,
+// where it may be the one that memory runs out for.
 //
 // SAFETY: between beforeFork and afterFork, and in the children until execve,
 // the runtime may not be entered: there is one thread, no scheduler and no
 // garbage collector. So nothing here allocates, splits the stack or calls
 // anything but RawSyscall and the runtime's own fork hooks, as the standard
 // library's forkAndExecInChild1. c and all that it points to stay alive in the
-// caller, and the children have their own copies of the memory, because the
-// clone is without CLONE_VM.
+// caller, and the children have their own copies of the memory.
 //
 //go:noinline
 //go:norace
@@ -103,6 +118,9 @@ func fork(c *child) (pid int, errno syscall.Errno) {
 	}
 	afterForkInChild()
 	syscall.RawSyscall(syscall.SYS_CLOSE, c.theirs, 0, 0)
+	if c.njoins > 0 { // it has the agent's memory, which nobody in there may read
+		syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0, 0, 0, 0)
+	}
 	step = stepCgroup
 	for i = 0; i < c.ntasks; i++ {
 		_, _, e = syscall.RawSyscall(syscall.SYS_WRITE, c.tasks[i], uintptr(unsafe.Pointer(&c.zero)), 1)
@@ -116,14 +134,14 @@ func fork(c *child) (pid int, errno syscall.Errno) {
 	if e != 0 || r1 != 1 {
 		goto fail
 	}
-	if c.again {
-		step = stepJoin
-		for i = 0; i < c.njoins; i++ {
-			_, _, e = syscall.RawSyscall(unix.SYS_SETNS, c.joins[i].fd, c.joins[i].flags, 0)
-			if e != 0 {
-				goto fail
-			}
+	step = stepJoin
+	for i = 0; i < c.njoins; i++ {
+		_, _, e = syscall.RawSyscall(unix.SYS_SETNS, c.joins[i].fd, c.joins[i].flags, 0)
+		if e != 0 {
+			goto fail
 		}
+	}
+	if c.again {
 		step = stepClone
 		r1, _, e = syscall.RawSyscall6(syscall.SYS_CLONE, c.flags|unix.CLONE_PARENT|uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
 		if e != 0 {
@@ -177,6 +195,24 @@ func fork(c *child) (pid int, errno syscall.Errno) {
 	// After the change of user, which clears it. The parent that dies before
 	// this is noticed by the end of the control socket.
 	syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGKILL), 0, 0, 0, 0)
+	if c.work != nil {
+		// What it does from here may take as long as a file system of the
+		// container likes, and nobody shall wait for its copies meanwhile.
+		for i = range c.gaps {
+			syscall.RawSyscall(unix.SYS_CLOSE_RANGE, c.gaps[i].first, c.gaps[i].last, 0)
+		}
+		// A session of its own, unless it leads one.
+		syscall.RawSyscall(unix.SYS_SETSID, 0, 0, 0)
+		syscall.RawSyscall(unix.SYS_UMASK, 0o022, 0, 0)
+		step, e = c.askUser()
+		if e == 0 {
+			step, e = c.work.enter()
+		}
+		if e == 0 {
+			step, e = c.work.execute()
+		}
+		goto fail
+	}
 	step = stepFDs
 	for i = 0; i < c.nfds; i++ {
 		_, _, e = syscall.RawSyscall(unix.SYS_DUP3, c.fds[i], uintptr(i), 0)
@@ -193,6 +229,71 @@ fail:
 	for {
 		syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 1, 0, 0)
 	}
+}
+
+// askUser tells the parent that all namespaces are entered, sends it the files
+// that name the users there, and reads who the workload's is.
+//
+//go:norace
+//go:nosplit
+//go:nocheckptr
+func (c *child) askUser() (step int64, e syscall.Errno) {
+	c.word[0], c.word[1] = 0, 0
+	if _, _, e = syscall.RawSyscall(syscall.SYS_WRITE, c.sync, uintptr(unsafe.Pointer(&c.word[0])), 16); e != 0 {
+		return stepUsers, e
+	}
+	for i := range c.users {
+		if e = c.sendFile(c.users[i]); e != 0 {
+			return stepUsers, e
+		}
+	}
+	have := uintptr(0)
+	for have < unsafe.Sizeof(c.work.id) {
+		n, _, e := syscall.RawSyscall(syscall.SYS_READ, c.sync, uintptr(unsafe.Pointer(&c.work.id))+have, unsafe.Sizeof(c.work.id)-have)
+		if e != 0 || n == 0 {
+			return stepUsers, e | unix.EPIPE
+		}
+		have += n
+	}
+	return 0, 0
+}
+
+// sendFile sends a regular file in chunks, of which the last is empty. The
+// image's file may be anything: a pipe that never ends, or missing.
+//
+//go:norace
+//go:nosplit
+//go:nocheckptr
+func (c *child) sendFile(path uintptr) syscall.Errno {
+	fd, _, e := syscall.RawSyscall6(syscall.SYS_OPENAT, atCWD, path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0, 0, 0)
+	there := e == 0
+	if there {
+		_, _, e = syscall.RawSyscall6(unix.SYS_STATX, fd, uintptr(unsafe.Pointer(c.empty)), unix.AT_EMPTY_PATH, unix.STATX_TYPE, uintptr(unsafe.Pointer(&c.work.stat)), 0)
+	}
+	regular := e == 0 && c.work.stat.Mode&unix.S_IFMT == unix.S_IFREG
+	for {
+		c.chunk.n = 0
+		size := unsafe.Sizeof(c.chunk.n)
+		if regular {
+			n, _, e := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(&c.chunk.data[0])), uintptr(len(c.chunk.data)))
+			if e != 0 {
+				c.chunk.n = -int64(e)
+			} else {
+				c.chunk.n = int64(n)
+				size += n
+			}
+		}
+		if _, _, e = syscall.RawSyscall(syscall.SYS_WRITE, c.sync, uintptr(unsafe.Pointer(&c.chunk)), size); e != 0 {
+			return e
+		}
+		if c.chunk.n <= 0 {
+			break
+		}
+	}
+	if there {
+		syscall.RawSyscall(syscall.SYS_CLOSE, fd, 0, 0)
+	}
+	return 0
 }
 
 // cstrings returns a NULL-terminated array of C strings. keep must stay alive

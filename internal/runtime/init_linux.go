@@ -45,11 +45,11 @@ func initMain(ctl *control) error {
 	}
 	closeAll(b.spent())
 	unix.Umask(0o022)
-	p := &program{processConfig: &cfg.processConfig, fds: fds, userNS: ns.UserNS}
+	p := &program{processConfig: &cfg.processConfig, fds: fds}
 	if err := p.prepare(); err != nil {
 		return err
 	}
-	if err := ctl.send(stageReply{UID: p.user.Uid, GID: p.user.Gid, Made: b.made, Warnings: append(b.warnings, p.warnings...)}, sent...); err != nil {
+	if err := ctl.send(stageReply{UID: int(p.w.id.uid), GID: int(p.w.id.gid), Made: b.made, Warnings: append(b.warnings, p.warnings()...)}, sent...); err != nil {
 		return err
 	}
 	closeAll(sent)

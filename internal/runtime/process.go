@@ -1,9 +1,7 @@
 package runtime
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"sync"
 	"time"
@@ -14,11 +12,11 @@ import (
 )
 
 // process is a container's own process or one that was executed in it. Until
-// it is started it is a stage that waits.
+// it is started it is a stage or a child that waits.
 type process struct {
 	pid    int
 	pidfd  *os.File // for signals
-	ctl    *control
+	waits  waiter
 	stdio  *stdio
 	ended  func() (oomKilled bool) // called once when it has exited
 	onDone func()                  // called when all is over; may be nil
@@ -36,8 +34,16 @@ type process struct {
 	done chan struct{} // closed when exit is set and all output was written out
 }
 
-// newProcess watches a stage that waits to be started.
-func newProcess(pid int, ctl *control, stdio *stdio, ended func() bool, onDone func()) (*process, error) {
+// waiter is what becomes the workload.
+type waiter interface {
+	// start returns when execve has succeeded, when the process was killed
+	// before, or with the reason why there will be none.
+	start() error
+	close()
+}
+
+// newProcess watches one that waits to be started.
+func newProcess(pid int, waits waiter, stdio *stdio, ended func() bool, onDone func()) (*process, error) {
 	watch, err := openPidfd(pid)
 	if err != nil {
 		return nil, err
@@ -47,7 +53,7 @@ func newProcess(pid int, ctl *control, stdio *stdio, ended func() bool, onDone f
 		watch.Close()
 		return nil, err
 	}
-	p := &process{pid: pid, pidfd: fd, ctl: ctl, stdio: stdio, ended: ended, onDone: onDone, dead: make(chan struct{}), done: make(chan struct{})}
+	p := &process{pid: pid, pidfd: fd, waits: waits, stdio: stdio, ended: ended, onDone: onDone, dead: make(chan struct{}), done: make(chan struct{})}
 	stdio.run()
 	go p.watch(watch)
 	return p, nil
@@ -65,7 +71,7 @@ func (p *process) watch(pidfd *os.File) {
 	close(p.dead)
 	p.stdio.exit()
 	p.startMu.Lock() // whoever starts it hears first why it has ended
-	p.ctl.Close()
+	p.waits.close()
 	p.startMu.Unlock()
 	<-p.stdio.done
 	p.mu.Lock()
@@ -93,23 +99,13 @@ func (p *process) start() error {
 	}
 	p.started, p.at = true, time.Now()
 	p.mu.Unlock()
-	if _, err := p.ctl.Write([]byte{1}); err != nil {
-		return errorf(agent.ClassConflict, "the process has ended before it was started")
-	}
-	// The stage's end of the socket closes with a successful execve.
-	var reply stageReply
-	fds, err := p.ctl.receive(&reply)
-	closeAll(fds)
-	if err == nil && reply.Error != nil {
+	err := p.waits.start()
+	if err != nil {
 		p.mu.Lock()
 		p.failed = true
 		p.mu.Unlock()
-		return reply.Error
 	}
-	if err == io.EOF || errors.Is(err, unix.ECONNRESET) { // the latter: it was killed before it had read
-		return nil
-	}
-	return fmt.Errorf("cannot hear of the process's start: %w", err)
+	return err
 }
 
 func (p *process) signal(sig int) error {

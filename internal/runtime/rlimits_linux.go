@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,32 +21,45 @@ var rlimitNames = map[string]int{
 // that close every number up to the limit take long with more.
 const softFiles = 1024
 
-// rlimits sets limits as far as this process may: raising a hard limit takes
-// CAP_SYS_RESOURCE on the kernel's own user namespace.
-func (p *program) rlimits() {
+// setLimits lays limits out: as they are wanted, and as far as this process may
+// set them, because raising a hard limit takes CAP_SYS_RESOURCE on the kernel's
+// own user namespace.
+func (w *workload) setLimits(list []specs.POSIXRlimit) {
 	files := false
-	for _, l := range p.Rlimits {
+	for _, l := range list {
 		n, ok := rlimitNames[strings.TrimPrefix(strings.ToUpper(l.Type), "RLIMIT_")]
 		if !ok {
-			p.warnings = append(p.warnings, fmt.Sprintf("limit %s is unknown", l.Type))
+			w.warnings = append(w.warnings, fmt.Sprintf("limit %s is unknown", l.Type))
 			continue
 		}
 		files = files || n == unix.RLIMIT_NOFILE
-		want := unix.Rlimit{Cur: l.Soft, Max: l.Hard}
-		err := unix.Prlimit(0, n, &want, nil)
-		if err == nil {
-			continue
-		}
-		var have unix.Rlimit
-		if unix.Prlimit(0, n, nil, &have) == nil {
-			_ = unix.Prlimit(0, n, &unix.Rlimit{Cur: min(l.Soft, have.Max), Max: min(l.Hard, have.Max)}, nil)
-			p.warnings = append(p.warnings, fmt.Sprintf("limit %s stays at most %d, because raising it is not permitted: %v", l.Type, have.Max, err))
-		}
+		w.setLimit(n, l.Soft, l.Hard)
 	}
 	if !files {
-		var have unix.Rlimit
-		if unix.Prlimit(0, unix.RLIMIT_NOFILE, nil, &have) == nil {
-			_ = unix.Prlimit(0, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: min(softFiles, have.Max), Max: have.Max}, nil)
+		w.setLimit(unix.RLIMIT_NOFILE, softFiles, ^uint64(0))
+		own := &w.limits[len(w.limits)-1]
+		own.want = own.allowed
+	}
+}
+
+func (w *workload) setLimit(n int, soft, hard uint64) {
+	l := limit{resource: n, want: unix.Rlimit{Cur: soft, Max: hard}}
+	l.allowed = l.want
+	var have unix.Rlimit
+	if unix.Prlimit(0, n, nil, &have) == nil {
+		l.allowed = unix.Rlimit{Cur: min(soft, have.Max), Max: min(hard, have.Max)}
+	}
+	w.limits = append(w.limits, l)
+}
+
+// lowered tells of limits that enter could not set as they were wanted.
+func (w *workload) lowered() (warnings []string) {
+	for name, n := range rlimitNames {
+		for _, l := range w.limits {
+			if l.resource == n && l.lowered {
+				warnings = append(warnings, fmt.Sprintf("limit %s stays at most %d, because raising it is not permitted", name, l.allowed.Max))
+			}
 		}
 	}
+	return warnings
 }

@@ -41,6 +41,8 @@ type spawner struct {
 	requests chan func()
 	program  *os.File
 	null     *os.File
+	pids     *os.File // this process's own PID namespace
+	away     bool     // the thread's children would be in another one
 }
 
 func newSpawner() (*spawner, error) {
@@ -52,9 +54,15 @@ func newSpawner() (*spawner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open %s: %w", os.DevNull, err)
 	}
-	s := &spawner{requests: make(chan func()), program: program, null: null}
+	pids, err := os.Open("/proc/self/ns/pid")
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the PID namespace: %w", err)
+	}
+	s := &spawner{requests: make(chan func()), program: program, null: null, pids: pids}
 	go func() {
-		goruntime.LockOSThread() // never unlocked
+		// Never unlocked. The runtime makes no threads from a locked one, and
+		// this could not while its children belong to another PID namespace.
+		goruntime.LockOSThread()
 		for f := range s.requests {
 			f()
 		}
@@ -73,28 +81,65 @@ func (s *spawner) start(sp spawn) (int, *control, error) {
 	}
 	defer unix.Close(theirs)
 	cu.Add(func() { ctl.Close() })
+	argv, keepArgs := cstrings([]string{"abode-" + sp.stage, stageArg, sp.stage})
+	envp, keepEnv := cstrings([]string{"GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1"})
+	defer goruntime.KeepAlive(keepArgs)
+	defer goruntime.KeepAlive(keepEnv)
+	c := &child{program: s.program.Fd(), argv: argv, envp: envp}
+	// Numbers above those that they become, so that none is overwritten.
+	high, err := unix.FcntlInt(uintptr(theirs), unix.F_DUPFD_CLOEXEC, 16)
+	if err != nil {
+		return 0, nil, fmt.Errorf("cannot duplicate the control socket: %w", err)
+	}
+	defer unix.Close(high)
+	highNull, err := unix.FcntlInt(s.null.Fd(), unix.F_DUPFD_CLOEXEC, 16)
+	if err != nil {
+		return 0, nil, fmt.Errorf("cannot duplicate %s: %w", os.DevNull, err)
+	}
+	defer unix.Close(highNull)
+	n := uintptr(highNull)
+	c.fds = [maxFDs]uintptr{n, n, n, uintptr(high)}
+	c.nfds = 4
+	pid, sync, err := s.clone(sp, c)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer sync.Close()
+	cu.Add(func() { end(pid) })
+	if err := executed(sync); err != nil {
+		return 0, nil, err
+	}
+	cu.Release()
+	return pid, ctl, nil
+}
+
+// clone forks c in the namespaces and the cgroup of sp, up to where it waits
+// for another byte on sync. The process is a child of this one.
+func (s *spawner) clone(sp spawn, c *child) (pid int, sync *os.File, err error) {
+	var cu cleanup.Stack
+	defer cu.Clean()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0, nil, fmt.Errorf("cannot make a socket pair: %w", err)
 	}
-	sync := os.NewFile(uintptr(pair[0]), "sync")
-	defer sync.Close()
-	defer func() {
-		if pair[1] >= 0 {
-			unix.Close(pair[1])
-		}
-	}()
+	_ = unix.SetNonblock(pair[0], true) // the poller waits, not a thread
+	sync = os.NewFile(uintptr(pair[0]), "sync")
+	cu.Add(func() { sync.Close() })
+	theirs := pair[1]
+	defer func() { closeAll([]int{theirs}) }()
 
-	argv, keepArgs := cstrings([]string{"abode-" + sp.stage, stageArg, sp.stage})
-	envp, keepEnv := cstrings([]string{"GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1"})
 	var empty [1]byte
-	c := &child{
-		theirs: uintptr(pair[0]), sync: uintptr(pair[1]), flags: sp.flags, again: len(sp.joins) > 0, setIDs: sp.setIDs, keepCaps: sp.keepCaps,
-		program: s.program.Fd(), argv: argv, envp: envp, empty: &empty[0],
-	}
+	c.theirs, c.sync, c.empty = uintptr(pair[0]), uintptr(pair[1]), &empty[0]
+	c.flags, c.setIDs, c.keepCaps = sp.flags, sp.setIDs, sp.keepCaps
+	c.again = len(sp.joins) > 0 && sp.flags != 0
+	pids := -1
 	for i, j := range sp.joins {
 		c.joins[i].fd, c.joins[i].flags = uintptr(j.fd), uintptr(j.flags)
 		c.njoins++
+		if !c.again && j.flags&unix.CLONE_NEWPID != 0 {
+			pids = j.fd // of a child that was there before, it would not count
+			c.joins[i].flags &^= unix.CLONE_NEWPID
+		}
 	}
 	if sp.cgroup != nil {
 		files, err := sp.cgroup.entrance()
@@ -111,66 +156,76 @@ func (s *spawner) start(sp spawn) (int, *control, error) {
 			c.ntasks, c.zero = len(files), '0'
 		}
 	}
-	null := s.null.Fd()
-	// Numbers above those that they become, so that none is overwritten.
-	high, err := unix.FcntlInt(uintptr(theirs), unix.F_DUPFD_CLOEXEC, 16)
-	if err != nil {
-		return 0, nil, fmt.Errorf("cannot duplicate the control socket: %w", err)
+	if c.work != nil {
+		c.gaps = c.work.gaps(theirs)
 	}
-	defer unix.Close(high)
-	highNull, err := unix.FcntlInt(null, unix.F_DUPFD_CLOEXEC, 16)
-	if err != nil {
-		return 0, nil, fmt.Errorf("cannot duplicate %s: %w", os.DevNull, err)
-	}
-	defer unix.Close(highNull)
-	n := uintptr(highNull)
-	c.fds = [maxFDs]uintptr{n, n, n, uintptr(high)}
-	c.nfds = 4
-
-	var pid int
-	var errno syscall.Errno
 	done := make(chan struct{})
 	s.requests <- func() {
-		pid, errno = fork(c)
-		close(done)
+		defer close(done)
+		err = s.among(pids, func() error {
+			var errno syscall.Errno
+			if pid, errno = fork(c); errno != 0 {
+				return fmt.Errorf("cannot clone a process: %w", errno)
+			}
+			return nil
+		})
 	}
 	<-done
-	goruntime.KeepAlive(keepArgs)
-	goruntime.KeepAlive(keepEnv)
-	if errno != 0 {
-		return 0, nil, fmt.Errorf("cannot clone a process: %w", errno)
+	if err != nil {
+		return 0, nil, err
 	}
-	first := pid
-	cu.Add(func() {
-		unix.Kill(first, unix.SIGKILL)
-		reap(first)
-	})
-	unix.Close(pair[1])
-	pair[1] = -1
-
+	unix.Close(theirs) // so that the child's end is heard
+	theirs = -1
 	if c.again {
-		if pid, err = s.second(sync, first); err != nil {
+		first := pid
+		pid, err = s.second(sync, first)
+		if err != nil {
+			end(first)
 			return 0, nil, err
 		}
 		reap(first)
-		cu.Release()
-		cu.Add(func() { ctl.Close() })
-		second := pid
-		cu.Add(func() {
-			unix.Kill(second, unix.SIGKILL)
-			reap(second)
-		})
 	}
 	if sp.settle != nil {
 		if err := sp.settle(pid); err != nil {
+			end(pid)
 			return 0, nil, err
 		}
 	}
-	if err := executed(sync); err != nil {
-		return 0, nil, err
-	}
 	cu.Release()
-	return pid, ctl, nil
+	return pid, sync, nil
+}
+
+// among calls f while children belong to the PID namespace of the process
+// whose pidfd is pids; -1: this process's own.
+func (s *spawner) among(pids int, f func() error) error {
+	own := func() error {
+		if !s.away {
+			return nil
+		}
+		if err := unix.Setns(int(s.pids.Fd()), unix.CLONE_NEWPID); err != nil {
+			return fmt.Errorf("cannot return to the agent's PID namespace: %w", err)
+		}
+		s.away = false
+		return nil
+	}
+	if err := own(); err != nil {
+		return err
+	}
+	if pids >= 0 {
+		if err := unix.Setns(pids, unix.CLONE_NEWPID); err != nil {
+			return fmt.Errorf("cannot enter the PID namespace: %w", err)
+		}
+		s.away = true
+	}
+	err := f()
+	_ = own() // else the next tells
+	return err
+}
+
+// end kills a child and reaps it.
+func end(pid int) {
+	unix.Kill(pid, unix.SIGKILL)
+	reap(pid)
 }
 
 // second lets the first child clone the second, and returns that one's PID.
@@ -215,11 +270,12 @@ func stepError(step, errno int64) error {
 	what := map[int64]string{
 		stepSync: "start a process", stepJoin: "enter the namespaces", stepClone: "clone into the namespaces",
 		stepIDs: "become root of the user namespace", stepCaps: "keep the capabilities", stepCgroup: "enter the cgroup", stepFDs: "hand over descriptors", stepExecve: "execute a stage of the agent",
+		stepUsers: "hear of the users",
 	}[step]
 	return fmt.Errorf("cannot %s: %w", what, syscall.Errno(errno))
 }
 
-// reap waits for a child that was killed or has ended.
+// reap waits for a child that is ending.
 func reap(pid int) {
 	for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED, nil) == unix.EINTR {
 	}

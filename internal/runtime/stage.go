@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	goruntime "runtime"
 
@@ -20,7 +21,6 @@ const stageArg = "+stage"
 // Stages.
 const (
 	stageInit  = "init"  // becomes a container's first process
-	stageExec  = "exec"  // becomes another process of a container
 	stageReap  = "reap"  // PID 1 of a container that wants an init
 	stageFiles = "files" // reads or writes files of a container
 )
@@ -49,8 +49,6 @@ func Stage() {
 	switch os.Args[2] {
 	case stageInit:
 		err = initMain(ctl)
-	case stageExec:
-		err = execMain(ctl)
 	case stageFiles:
 		err = filesMain(ctl)
 	default:
@@ -87,7 +85,7 @@ func errorf(class, format string, args ...any) error {
 	return &agent.Error{Class: class, Message: fmt.Errorf(format, args...).Error()}
 }
 
-// processConfig is what init and exec have in common. Descriptors are indices
+// processConfig is what a container's first and its further processes have in common. Descriptors are indices
 // into those that came with the message; -1 is none.
 type processConfig struct {
 	Args          []string
@@ -102,7 +100,7 @@ type processConfig struct {
 	Terminal      bool
 	Width, Height uint
 	Stdio         [3]int
-	Slave         int // exec: the terminal
+	Slave         int // the terminal
 	Reaper        int // this program, to be PID 1 in front of the workload
 }
 
@@ -169,6 +167,28 @@ func waitStart(ctl *control) {
 		os.Exit(exitStage)
 	}
 }
+
+// stageWaiter is an init stage that is ready.
+type stageWaiter struct{ *control }
+
+func (s stageWaiter) start() error {
+	if _, err := s.Write([]byte{1}); err != nil {
+		return errorf(agent.ClassConflict, "the process has ended before it was started")
+	}
+	// The stage's end of the socket closes with a successful execve.
+	var reply stageReply
+	fds, err := s.receive(&reply)
+	closeAll(fds)
+	switch {
+	case err == nil && reply.Error != nil:
+		return reply.Error
+	case err == io.EOF || errors.Is(err, unix.ECONNRESET): // the latter: it was killed before it had read
+		return nil
+	}
+	return fmt.Errorf("cannot hear of the process's start: %w", err)
+}
+
+func (s stageWaiter) close() { s.Close() }
 
 // pdeathsig is set again after every change of credentials, which clears it.
 func pdeathsig() error {
