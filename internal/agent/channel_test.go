@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"testing"
 
 	"github.com/hashicorp/yamux"
@@ -104,12 +105,35 @@ func socketPair(t *testing.T) (net.Conn, net.Conn) {
 }
 
 func FuzzReadFrame(f *testing.F) {
-	f.Add([]byte("\x00\x00\x00\x02{}"))
+	f.Add([]byte("\x00\x00\x00\x0f\x00\x00\x00\x01m\x00\x00\x00\x02{}\x00\x00\x00\x00"))
+	f.Add([]byte("\x00\x00\x00\x0a\x00\x00\x00\x02{}\x00\x00\x00\x00"))
+	f.Add([]byte("\x00\x00\x00\x04\xff\xff\xff\xff"))
 	f.Add([]byte("\xff\xff\xff\xff{}"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var r Response
-		ReadFrame(bytes.NewReader(b), &r)
+		_ = ReadFrame(bytes.NewReader(b), &r)
+		var q Request
+		in := bytes.NewReader(b)
+		if ReadFrame(in, &q) != nil {
+			return
+		}
+		var back bytes.Buffer
+		if err := WriteFrame(&back, &q); err != nil {
+			t.Fatal(err)
+		}
+		if read := b[:len(b)-in.Len()]; !bytes.Equal(back.Bytes(), read) {
+			t.Errorf("%q came back as %q", read, back.Bytes())
+		}
 	})
+}
+
+// What a request leaves out of its JSON is never lost by passing it by value.
+func TestBlobByValue(t *testing.T) {
+	c := NewClient(func(context.Context) (net.Conn, error) { return nil, errors.New("it was dialled") })
+	err := c.Call(t.Context(), MethodCreate, CreateRequest{Seccomp: []byte{1}}, nil)
+	if err == nil || !strings.Contains(err.Error(), "by value") {
+		t.Errorf("got %v", err)
+	}
 }
 
 func FuzzReadIO(f *testing.F) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"reflect"
 	"sync"
 	"time"
 
@@ -55,8 +56,14 @@ func (c *Client) Stream(ctx context.Context, method string, req, resp any) (net.
 	if err != nil {
 		return nil, fmt.Errorf("cannot encode the request %s: %w", method, err)
 	}
+	call := Request{Method: method, Body: body}
 	if req == nil {
-		body = nil
+		call.Body = nil
+	}
+	if b, ok := req.(Blobber); ok {
+		call.Blob = *b.Blob()
+	} else if req != nil && reflect.PointerTo(reflect.TypeOf(req)).Implements(blobber) {
+		return nil, fmt.Errorf("cannot send the request %s without its blob: it is passed by value", method)
 	}
 	s, err := c.open(ctx)
 	if err != nil {
@@ -68,7 +75,7 @@ func (c *Client) Stream(ctx context.Context, method string, req, resp any) (net.
 		s.SetDeadline(time.Unix(1, 0))
 	})
 	var answer Response
-	if err = WriteFrame(s, Request{Method: method, Body: body}); err == nil {
+	if err = WriteFrame(s, &call); err == nil {
 		err = ReadFrame(s, &answer)
 	}
 	if err == nil && answer.Error == nil && resp != nil {
@@ -90,6 +97,8 @@ func (c *Client) Stream(ctx context.Context, method string, req, resp any) (net.
 	}
 	return nil, fmt.Errorf("cannot call the agent for %s: %w", method, err)
 }
+
+var blobber = reflect.TypeFor[Blobber]()
 
 // open opens a stream, connecting first when no session lives.
 func (c *Client) open(ctx context.Context) (*yamux.Stream, error) {

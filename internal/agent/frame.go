@@ -3,6 +3,7 @@ package agent
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -10,33 +11,88 @@ import (
 // Request is the frame that begins a call.
 type Request struct {
 	Method string
-	Body   json.RawMessage `json:",omitempty"`
+	Body   []byte // JSON
+	Blob   []byte // what the body leaves out: see Blobber
 }
 
 // Response is the frame that answers it: an error or a body.
 type Response struct {
-	Error *Error          `json:",omitempty"`
-	Body  json.RawMessage `json:",omitempty"`
+	Error *Error
+	Body  []byte // JSON
 }
 
-// WriteFrame writes v as one frame with one Write.
-func WriteFrame(w io.Writer, v any) error {
-	body, err := json.Marshal(v)
+// A Blobber is a message with bytes that travel as they are. In JSON they would
+// be coded, and read several times: milliseconds where the agent's kernel is
+// emulated.
+type Blobber interface{ Blob() *[]byte }
+
+// Frame is a Request or a Response: parts of any length, each after its length
+// as 32 bits, big-endian, and the length of all in front of them.
+type Frame interface {
+	parts() ([][]byte, error)
+	setParts([][]byte) error
+}
+
+func (r *Request) parts() ([][]byte, error) {
+	return [][]byte{[]byte(r.Method), r.Body, r.Blob}, nil
+}
+
+func (r *Request) setParts(p [][]byte) error {
+	if len(p) != 3 {
+		return fmt.Errorf("cannot read a request of %d parts", len(p))
+	}
+	r.Method, r.Body, r.Blob = string(p[0]), p[1], p[2]
+	return nil
+}
+
+func (r *Response) parts() ([][]byte, error) {
+	if r.Error == nil {
+		return [][]byte{nil, r.Body}, nil
+	}
+	e, err := json.Marshal(r.Error)
 	if err != nil {
-		return fmt.Errorf("cannot encode a frame: %w", err)
+		return nil, fmt.Errorf("cannot encode an error: %w", err)
 	}
-	if len(body) > MaxFrame {
-		return fmt.Errorf("cannot send a frame of %d bytes: the most is %d", len(body), MaxFrame)
+	return [][]byte{e, nil}, nil
+}
+
+func (r *Response) setParts(p [][]byte) error {
+	if len(p) != 2 {
+		return fmt.Errorf("cannot read a response of %d parts", len(p))
 	}
-	frame := make([]byte, 4, 4+len(body))
-	binary.BigEndian.PutUint32(frame, uint32(len(body)))
-	_, err = w.Write(append(frame, body...))
+	r.Error, r.Body = nil, p[1]
+	if len(p[0]) > 0 {
+		if err := json.Unmarshal(p[0], &r.Error); err != nil {
+			return fmt.Errorf("cannot decode an error: %w", err)
+		}
+	}
+	return nil
+}
+
+// WriteFrame writes f with one Write.
+func WriteFrame(w io.Writer, f Frame) error {
+	parts, err := f.parts()
+	if err != nil {
+		return err
+	}
+	size := 4 * len(parts)
+	for _, p := range parts {
+		size += len(p)
+	}
+	if size > MaxFrame {
+		return fmt.Errorf("cannot send a frame of %d bytes: the most is %d", size, MaxFrame)
+	}
+	frame := binary.BigEndian.AppendUint32(make([]byte, 0, 4+size), uint32(size))
+	for _, p := range parts {
+		frame = append(binary.BigEndian.AppendUint32(frame, uint32(len(p))), p...)
+	}
+	_, err = w.Write(frame)
 	return err
 }
 
-// ReadFrame reads one frame into v. It returns io.EOF when the stream ends
-// before the frame begins, and allocates no more than has arrived.
-func ReadFrame(r io.Reader, v any) error {
+// ReadFrame reads f. It returns io.EOF when the stream ends before the frame
+// begins, and allocates no more than has arrived.
+func ReadFrame(r io.Reader, f Frame) error {
 	var head [4]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return err
@@ -52,11 +108,24 @@ func ReadFrame(r io.Reader, v any) error {
 	if len(body) < int(n) {
 		return io.ErrUnexpectedEOF
 	}
-	if err := json.Unmarshal(body, v); err != nil {
-		return fmt.Errorf("cannot decode a frame: %w", err)
+	var parts [][]byte
+	for len(body) > 0 {
+		if len(body) < 4 || len(parts) == maxParts {
+			return errParts
+		}
+		size := binary.BigEndian.Uint32(body)
+		body = body[4:]
+		if uint64(size) > uint64(len(body)) {
+			return errParts
+		}
+		parts, body = append(parts, body[:size:size]), body[size:]
 	}
-	return nil
+	return f.setParts(parts)
 }
+
+const maxParts = 3
+
+var errParts = errors.New("cannot read a frame whose parts do not fill it")
 
 // WriteIO writes one I/O frame with one Write; p is at most MaxIO bytes.
 func WriteIO(w io.Writer, kind byte, p []byte) error {

@@ -7,7 +7,7 @@ import (
 )
 
 // Version is the protocol's version. A daemon refuses an agent of another one.
-const Version = 3
+const Version = 4
 
 // MaxFrame bounds a request or response frame, in bytes.
 const MaxFrame = 8 << 20
@@ -71,12 +71,19 @@ type WakeRequest struct {
 	Entropy   []byte    // at least 32 bytes; credited and mixed before anything else runs
 	Time      time.Time // wall clock
 	MachineID string    // 32 hexadecimal digits
+	NewDisks  bool      // they hold other contents than before, and nothing of them is mounted
 }
 
-// PrepareRequest names the interface of the kernel's own network namespace that
-// a container to come will have as its only one (CreateRequest.Links).
+// PrepareRequest says what is known of a container to come. What was prepared
+// with the interface before is kept, and gets or loses its root file system.
 type PrepareRequest struct {
+	// NIC is the interface of the kernel's own network namespace that it will
+	// have as its only one (CreateRequest.Links).
 	NIC string
+	// Rootfs is stacked ahead, for the users of the mappings, unless it has no
+	// layers. Nothing else may use its disk until it was given up.
+	Rootfs                   Rootfs                 `json:",omitzero"`
+	UIDMappings, GIDMappings []specs.LinuxIDMapping `json:",omitempty"`
 }
 
 // CreateRequest describes a container to its agent.
@@ -102,7 +109,7 @@ type CreateRequest struct {
 	Links    []Link  `json:",omitempty"` // empty with a network namespace: loopback alone
 	// Seccomp is the program for the workload: struct sock_filter entries,
 	// native byte order. Empty means none.
-	Seccomp []byte `json:",omitempty"`
+	Seccomp []byte `json:"-"` // the message's Blob
 	// Privileged gives the workload all devices of this kernel, in /dev and to
 	// use, and /sys and its cgroups to write to. The rest of what people call
 	// privileged (capabilities, no filter, nothing masked) Spec says.
@@ -118,6 +125,9 @@ type CreateRequest struct {
 	// to, or a virtio port. Empty means that output goes to attachers alone.
 	Log string `json:",omitempty"`
 }
+
+// Blob is the part of r that is not JSON.
+func (r *CreateRequest) Blob() *[]byte { return &r.Seccomp }
 
 // Rootfs says what a root file system is made of, in the agent's own paths.
 type Rootfs struct {

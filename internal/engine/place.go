@@ -10,6 +10,7 @@ import (
 	"github.com/moby/moby/api/types/mount"
 
 	"github.com/abode-run/abode/internal/agent"
+	"github.com/abode-run/abode/internal/image"
 	"github.com/abode-run/abode/internal/kernel"
 	"github.com/abode-run/abode/internal/network"
 )
@@ -54,10 +55,15 @@ func (c *Container) placement(ctx context.Context, rec *record, att *network.Att
 		}
 		return p, nil
 	}
-	for _, l := range img.Layers {
-		p.Layers = append(p.Layers, kernel.Layer{Path: l.Path, Size: l.Size})
-	}
+	p.Layers = kernelLayers(img)
 	return p, nil
+}
+
+func kernelLayers(img image.Image) (layers []kernel.Layer) {
+	for _, l := range img.Layers {
+		layers = append(layers, kernel.Layer{Path: l.Path, Size: l.Size})
+	}
+	return layers
 }
 
 // runName is the directory below RUN in which an isolation's containers are.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 
 	"github.com/abode-run/abode/internal/agent"
@@ -42,7 +43,8 @@ type spareKind struct {
 type spare struct {
 	spareKind
 	id, nic string
-	owner   int // of a guest; becomes the container's
+	owner   int    // of a guest; becomes the container's
+	image   string // whose layers a guest has mounted
 }
 
 // spareFor returns what a container needs, if it can use a spare at all.
@@ -92,12 +94,13 @@ func (e *Engine) stockSpares(rec *record) {
 		s.busy = map[kernel.Isolation]bool{}
 	}
 	s.busy[kind.wall] = true
+	image := rec.Image.String()
 	e.watch.Go(func() {
 		select {
 		case <-time.After(stockDelay):
 		case <-e.ctx.Done():
 		}
-		for e.makeSpare(kind) {
+		for e.makeSpare(kind, image) {
 		}
 	})
 }
@@ -113,9 +116,10 @@ func (s *spares) missing(kind spareKind) bool {
 	return have < sparesKept[kind.wall]
 }
 
-// makeSpare makes one and says whether another is missing.
-func (e *Engine) makeSpare(kind spareKind) (more bool) {
-	made, err := e.prepareSpare(e.ctx, kind)
+// makeSpare makes one, for a container of an image by preference, and says
+// whether another is missing.
+func (e *Engine) makeSpare(kind spareKind, image string) (more bool) {
+	made, err := e.prepareSpare(e.ctx, kind, image)
 	if err != nil && e.ctx.Err() == nil {
 		e.log.Warn("containers start slower: nothing can be made ahead", "isolation", kind.wall, "error", err)
 	}
@@ -143,8 +147,8 @@ func (e *Engine) makeSpare(kind spareKind) (more bool) {
 	return more
 }
 
-func (e *Engine) prepareSpare(ctx context.Context, kind spareKind) (s spare, err error) {
-	s.spareKind = kind
+func (e *Engine) prepareSpare(ctx context.Context, kind spareKind, image string) (s spare, err error) {
+	s.spareKind, s.image = kind, image
 	s.id = network.SpareID()
 	if kind.wall == kernel.VM {
 		if s.owner, err = e.containers.lend(s.id); err != nil {
@@ -169,7 +173,11 @@ func (e *Engine) prepareKernel(ctx context.Context, s spare) error {
 	if err != nil {
 		return err
 	}
-	return e.walls.guest.Prepare(ctx, vm.Ahead{ID: s.id, NIC: s.nic, CPUs: s.cpus, Memory: s.memory, Owner: s.owner, Rehearsal: run})
+	var layers []kernel.Layer
+	if img, err := e.images.Get(ctx, s.image); err == nil { // else it was removed meanwhile
+		layers = kernelLayers(img)
+	}
+	return e.walls.guest.Prepare(ctx, vm.Ahead{ID: s.id, NIC: s.nic, CPUs: s.cpus, Memory: s.memory, Owner: s.owner, Layers: layers, Rehearsal: run})
 }
 
 // rehearsal is an ordinary container that runs vm.Program in a network of its own.
@@ -185,6 +193,27 @@ func rehearsal(s spare) (*agent.CreateRequest, error) {
 	req.Mounts = []agent.Mount{rec.shm()}
 	req.Links = []agent.Link{link(att, "")}
 	return req, nil
+}
+
+// dropImageless gives guests up that hold the layers of an image that is gone.
+func (e *Engine) dropImageless(ctx context.Context) {
+	s := &e.spares
+	var gone []spare
+	s.mu.Lock()
+	s.ready = slices.DeleteFunc(s.ready, func(s spare) bool {
+		_, err := e.images.Get(ctx, s.image)
+		if s.wall != kernel.VM || !errdefs.IsNotFound(err) {
+			return false
+		}
+		gone = append(gone, s)
+		return true
+	})
+	s.mu.Unlock()
+	for _, s := range gone {
+		if err := e.forget(ctx, s); err != nil {
+			e.log.Warn("a guest that was made ahead is left", "error", err)
+		}
+	}
 }
 
 // forget gives a spare up.

@@ -54,6 +54,7 @@ func (e *Engine) isRunning(name string) bool {
 // with what containers use.
 func (e *Engine) RemoveImage(ctx context.Context, ref string, force bool) ([]image.Removed, error) {
 	removed, err := e.images.Remove(ctx, ref, force, e.imageUsers)
+	e.dropImageless(ctx)
 	for _, r := range removed {
 		if r.Untagged != "" {
 			e.events.Publish(events.ImageEventType, events.ActionUnTag, r.Untagged, map[string]string{"name": r.Untagged})
@@ -68,6 +69,7 @@ func (e *Engine) RemoveImage(ctx context.Context, ref string, force bool) ([]ima
 // container uses, and returns the bytes of disk that became free.
 func (e *Engine) PruneImages(ctx context.Context, all bool) ([]image.Removed, int64, error) {
 	removed, reclaimed, err := e.images.Prune(ctx, all, e.imageUsers, nil)
+	e.dropImageless(ctx)
 	e.events.Publish(events.ImageEventType, events.ActionPrune, "", map[string]string{"reclaimed": strconv.FormatInt(reclaimed, 10)})
 	return removed, reclaimed, err
 }

@@ -29,7 +29,8 @@ type Provider interface {
 	Capabilities() Capabilities
 
 	// CreateWritable makes the writable layer of a container below dir, an
-	// existing directory that the engine owns and removes as a whole.
+	// existing directory that the engine owns and removes as a whole. A wall
+	// that needs none before Place may make it then.
 	CreateWritable(ctx context.Context, dir string, owner int) error
 
 	// Place readies a kernel for one container and returns when its agent

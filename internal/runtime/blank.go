@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/abode-run/abode/internal/agent"
@@ -22,11 +23,13 @@ import (
 // that the caller chooses: the start of a Go program, and the kernel's grace
 // periods when a process changes its cgroup and an interface its namespace.
 type blank struct {
+	name   string
 	flags  int    // namespaces of its own
 	nic    string // the interface that waits in its network namespace
 	pid    int
 	ctl    *control
 	cgroup *cgroup
+	stack  *stack // what it will stand on; nil: not known yet
 }
 
 // commonFlags are the namespaces of a container for which nothing was asked.
@@ -40,7 +43,7 @@ const refillDelay = 50 * time.Millisecond
 // newBlank makes one, in new namespaces and in those of joins, and with a
 // cgroup called name.
 func (r *Runtime) newBlank(name string, flags int, joins []join) (*blank, error) {
-	b := &blank{flags: flags}
+	b := &blank{name: name, flags: flags}
 	var err error
 	if b.cgroup, err = r.cgroups.create(filepath.Join(r.cfg.CgroupParent, name)); err != nil {
 		return nil, err
@@ -67,6 +70,9 @@ func (r *Runtime) newBlank(name string, flags int, joins []join) (*blank, error)
 // drop ends a blank and leaves nothing of it. Its interface goes with it.
 func (b *blank) drop(ctx context.Context) error {
 	b.end()
+	if b.stack != nil {
+		b.stack.close()
+	}
 	return b.cgroup.remove(ctx)
 }
 
@@ -99,7 +105,7 @@ func (r *Runtime) refill() {
 	}
 	defer r.blanks.filling.Unlock()
 	for r.missing() {
-		if err := r.Prepare(context.Background(), ""); err != nil {
+		if err := r.Prepare(context.Background(), &agent.PrepareRequest{}); err != nil {
 			r.log.Warn("containers start slower", "error", err)
 			return
 		}
@@ -119,21 +125,26 @@ func (r *Runtime) missing() bool {
 }
 
 // Prepare makes a container's first process ahead: a Create whose container
-// has all namespaces of its own, and nic or (if it is empty) no interface in
-// them, takes it. nic leaves this kernel's own network namespace at once, and
-// ends with the process.
-func (r *Runtime) Prepare(ctx context.Context, nic string) error {
-	id := make([]byte, 8)
-	rand.Read(id)
-	b, err := r.newBlank("blank-"+hex.EncodeToString(id), commonFlags, nil)
-	if err != nil {
-		return fmt.Errorf("cannot prepare a container: %w", err)
-	}
-	if nic != "" {
-		if err := moveLink(nic, b.pid); err != nil {
-			return errors.Join(err, b.drop(ctx))
+// has all namespaces of its own, and req.NIC or (if it is empty) no interface
+// in them, takes it. The interface leaves this kernel's own network namespace
+// at once, and ends with the process.
+func (r *Runtime) Prepare(ctx context.Context, req *agent.PrepareRequest) (err error) {
+	b := r.withdraw(req.NIC)
+	if b == nil {
+		id := make([]byte, 8)
+		rand.Read(id)
+		if b, err = r.newBlank("blank-"+hex.EncodeToString(id), commonFlags, nil); err != nil {
+			return fmt.Errorf("cannot prepare a container: %w", err)
 		}
-		b.nic = nic
+		if req.NIC != "" {
+			if err := moveLink(req.NIC, b.pid); err != nil {
+				return errors.Join(err, b.drop(ctx))
+			}
+			b.nic = req.NIC
+		}
+	}
+	if err := r.restack(b, req); err != nil {
+		return errors.Join(fmt.Errorf("cannot prepare a container: %w", err), b.drop(ctx))
 	}
 	r.blanks.mu.Lock()
 	closed := r.blanks.closed
@@ -147,14 +158,30 @@ func (r *Runtime) Prepare(ctx context.Context, nic string) error {
 	return nil
 }
 
-// take returns a blank that was prepared for such a container, or nil.
-func (r *Runtime) take(flags int, joins []join, nic string) *blank {
-	if flags != commonFlags || len(joins) > 0 {
+// withdraw takes back the blank that has an interface, or returns nil.
+func (r *Runtime) withdraw(nic string) *blank {
+	if nic == "" {
 		return nil
 	}
 	r.blanks.mu.Lock()
 	defer r.blanks.mu.Unlock()
 	i := slices.IndexFunc(r.blanks.ready, func(b *blank) bool { return b.nic == nic })
+	if i < 0 {
+		return nil
+	}
+	b := r.blanks.ready[i]
+	r.blanks.ready = slices.Delete(r.blanks.ready, i, i+1)
+	return b
+}
+
+// take returns a blank that was prepared for such a container, or nil.
+func (r *Runtime) take(flags int, joins []join, nic string, linux *specs.Linux) *blank {
+	if flags != commonFlags || len(joins) > 0 {
+		return nil
+	}
+	r.blanks.mu.Lock()
+	defer r.blanks.mu.Unlock()
+	i := slices.IndexFunc(r.blanks.ready, func(b *blank) bool { return b.nic == nic && b.suits(linux) })
 	if i < 0 { // its interface can still follow
 		i = slices.IndexFunc(r.blanks.ready, func(b *blank) bool { return b.nic == "" })
 	}

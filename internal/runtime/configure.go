@@ -28,9 +28,8 @@ func processConfigOf(p *specs.Process) processConfig {
 }
 
 // initConfig prepares all that takes this kernel's own privileges: mounts that
-// map owners, device nodes, files. What lasts as long as the container goes
-// onto cu, what only travels onto sent.
-func (r *Runtime) initConfig(ctx context.Context, c *container, cu, sent *cleanup.Stack) (cfg *initConfig, fds []int, err error) {
+// map owners, device nodes, files. What only travels goes onto sent.
+func (r *Runtime) initConfig(ctx context.Context, c *container, sent *cleanup.Stack) (cfg *initConfig, fds []int, err error) {
 	req, linux := c.req, c.spec.Linux
 	give := func(fd int) int {
 		sent.Add(func() { unix.Close(fd) })
@@ -49,10 +48,11 @@ func (r *Runtime) initConfig(ctx context.Context, c *container, cu, sent *cleanu
 	if c.owns(unix.CLONE_NEWCGROUP) {
 		cfg.Cgroups = r.cgroups.views
 	}
-	if c.fs, err = r.mountRootfs(c.dir, req.Rootfs, userns, c.rootUID, c.rootGID); err != nil {
-		return nil, nil, err
+	if c.fs == nil {
+		if c.fs, err = r.mountRootfs(c.dir, req.Rootfs, userns, c.rootUID, c.rootGID); err != nil {
+			return nil, nil, err
+		}
 	}
-	cu.Add(func() { c.fs.close() })
 	rootfd, err := unix.FcntlInt(uintptr(c.fs.mount), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
 		return nil, nil, err

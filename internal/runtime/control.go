@@ -15,7 +15,7 @@ import (
 )
 
 // control is a socket between the agent and a stage of it. Each message is
-// JSON with any number of descriptors.
+// JSON with any number of descriptors, and a blob (see agent.Blobber).
 type control struct {
 	*net.UnixConn
 }
@@ -57,9 +57,13 @@ func (c *control) send(v any, fds ...int) error {
 	if err != nil {
 		return fmt.Errorf("cannot encode a control message: %w", err)
 	}
-	var head [8]byte
+	var head [12]byte
 	binary.BigEndian.PutUint32(head[:], uint32(len(body)))
 	binary.BigEndian.PutUint32(head[4:], uint32(len(fds)))
+	if b, ok := v.(agent.Blobber); ok {
+		binary.BigEndian.PutUint32(head[8:], uint32(len(*b.Blob())))
+		body = append(body, *b.Blob()...)
+	}
 	p := head[:]
 	for first := true; first || len(fds) > 0; first = false {
 		batch := fds[:min(len(fds), fdBatch)]
@@ -88,13 +92,13 @@ func (c *control) receive(v any) (fds []int, err error) {
 			fds = nil
 		}
 	}()
-	var head [8]byte
+	var head [12]byte
 	if err := c.readMsg(head[:], &fds); err != nil {
 		return fds, err
 	}
-	size, want := binary.BigEndian.Uint32(head[:]), int(binary.BigEndian.Uint32(head[4:]))
-	if size > maxControlBody || want > maxControlFDs {
-		return fds, fmt.Errorf("cannot read a control message of %d bytes and %d descriptors", size, want)
+	size, want, blob := binary.BigEndian.Uint32(head[:]), int(binary.BigEndian.Uint32(head[4:])), binary.BigEndian.Uint32(head[8:])
+	if size > maxControlBody || blob > maxControlBody || want > maxControlFDs {
+		return fds, fmt.Errorf("cannot read a control message of %d and %d bytes and %d descriptors", size, blob, want)
 	}
 	for len(fds) < want {
 		before := len(fds)
@@ -105,12 +109,15 @@ func (c *control) receive(v any) (fds []int, err error) {
 			return fds, fmt.Errorf("a control message lacks descriptors: %d of %d", len(fds), want)
 		}
 	}
-	body := make([]byte, size)
+	body := make([]byte, size+blob)
 	if _, err := io.ReadFull(c, body); err != nil {
 		return fds, fmt.Errorf("cannot read a control message: %w", err)
 	}
-	if err := json.Unmarshal(body, v); err != nil {
+	if err := json.Unmarshal(body[:size], v); err != nil {
 		return fds, fmt.Errorf("cannot decode a control message: %w", err)
+	}
+	if b, ok := v.(agent.Blobber); ok && blob > 0 {
+		*b.Blob() = body[size:]
 	}
 	return fds, nil
 }

@@ -31,7 +31,6 @@ func (r *Runtime) Create(ctx context.Context, req *agent.CreateRequest) (pid int
 	}
 	c := &container{
 		id: req.ID, req: req, spec: req.Spec, devpts: -1, execs: map[string]*process{},
-		dir: filepath.Join(r.cfg.Dir, "containers", req.ID),
 	}
 	r.mu.Lock()
 	switch {
@@ -120,8 +119,28 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 			return errorf(agent.ClassInvalid, "the container's user namespace has no root")
 		}
 	}
-	if err := os.Mkdir(c.dir, 0o700); err != nil {
-		return fmt.Errorf("cannot make the container's directory: %w", err)
+	nic := ""
+	if len(c.req.Links) == 1 {
+		nic = c.req.Links[0].Name
+	}
+	b := r.take(flags, joins, nic, linux)
+	if b == nil {
+		if b, err = r.newBlank(c.id, flags, joins); err != nil {
+			return err
+		}
+	}
+	st := b.stack
+	b.stack = nil // the container's from here on
+	c.dir = filepath.Join(r.cfg.Dir, "containers", c.id)
+	if st != nil {
+		c.dir, c.userNS = st.dir, st.userNS
+		if st.is(c.req.Rootfs) {
+			c.fs = st.fs
+		} else if st.fs != nil {
+			st.unmount()
+		}
+	} else if err := os.Mkdir(c.dir, 0o700); err != nil {
+		return errors.Join(fmt.Errorf("cannot make the container's directory: %w", err), b.drop(context.WithoutCancel(ctx)))
 	}
 	cu.Add(func() {
 		os.RemoveAll(filepath.Join(c.dir, "files"))
@@ -129,16 +148,16 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 			r.log.Warn("a container's directory was left", "container", c.id, "error", err)
 		}
 	})
-	nic := ""
-	if len(c.req.Links) == 1 {
-		nic = c.req.Links[0].Name
-	}
-	b := r.take(flags, joins, nic)
-	if b == nil {
-		if b, err = r.newBlank(c.id, flags, joins); err != nil {
-			return err
+	cu.Add(func() {
+		for _, f := range []*os.File{c.mntNS, c.userNS} {
+			if f != nil {
+				f.Close()
+			}
 		}
-	}
+		if c.fs != nil {
+			c.fs.close()
+		}
+	})
 	c.cgroup = b.cgroup
 	cu.Add(func() {
 		if err := b.drop(context.WithoutCancel(ctx)); err != nil {
@@ -159,7 +178,7 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 	if c.spec.Process.OOMScoreAdj != nil {
 		r.oomScore(b.pid, *c.spec.Process.OOMScoreAdj)
 	}
-	if userNS {
+	if userNS && st == nil {
 		if err := writeMaps(b.pid, linux); err != nil {
 			return err
 		}
@@ -172,12 +191,10 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 	if c.mntNS, err = os.Open(procPath(pid, "ns/mnt")); err != nil {
 		return fmt.Errorf("cannot open the mount namespace: %w", err)
 	}
-	cu.Add(func() { c.mntNS.Close() })
-	if c.joinFlags&unix.CLONE_NEWUSER != 0 {
+	if c.joinFlags&unix.CLONE_NEWUSER != 0 && c.userNS == nil {
 		if c.userNS, err = os.Open(procPath(pid, "ns/user")); err != nil {
 			return fmt.Errorf("cannot open the user namespace: %w", err)
 		}
-		cu.Add(func() { c.userNS.Close() })
 	}
 	log, err := openLog(c.req.Log)
 	if err != nil {
@@ -196,7 +213,7 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 			io.abandon()
 		}
 	})
-	reply, fds, err := r.configure(ctx, c, b, io, &cu)
+	reply, fds, err := r.configure(ctx, c, b, io)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = ctx.Err()
@@ -232,7 +249,7 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 
 // configure prepares what the init stage needs, sends it and waits until the
 // stage is ready. Much of what the one does, the other need not wait for.
-func (r *Runtime) configure(ctx context.Context, c *container, b *blank, io *stdio, cu *cleanup.Stack) (reply stageReply, fds []int, err error) {
+func (r *Runtime) configure(ctx context.Context, c *container, b *blank, io *stdio) (reply stageReply, fds []int, err error) {
 	var sent cleanup.Stack // descriptors that the stage gets
 	defer sent.Clean()
 	defer c.closeShares()
@@ -247,7 +264,7 @@ func (r *Runtime) configure(ctx context.Context, c *container, b *blank, io *std
 	if err := b.ctl.send(ns); err != nil {
 		return reply, nil, err
 	}
-	cfg, give, err := r.initConfig(ctx, c, cu, &sent)
+	cfg, give, err := r.initConfig(ctx, c, &sent)
 	if err != nil {
 		return reply, nil, err
 	}

@@ -96,13 +96,16 @@ type processConfig struct {
 	Caps          *specs.LinuxCapabilities
 	Rlimits       []specs.POSIXRlimit
 	NoNewPrivs    bool
-	Seccomp       []byte
+	Seccomp       []byte `json:"-"` // the message's Blob
 	Terminal      bool
 	Width, Height uint
 	Stdio         [3]int
 	Slave         int // the terminal
 	Reaper        int // this program, to be PID 1 in front of the workload
 }
+
+// Blob is the part of it that is not JSON.
+func (c *processConfig) Blob() *[]byte { return &c.Seccomp }
 
 // namespaceConfig is what the init stage is told first, without descriptors:
 // it sets its namespaces up while the agent makes its file systems ready.

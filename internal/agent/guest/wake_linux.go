@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// disks are block devices whose content was another one, of the same size,
-// while the template was made.
+// disks are block devices whose content may be exchanged for another one, of
+// the same size.
 var disks = []string{"/dev/vda", "/dev/vdb"}
 
 // wake makes a guest that may be a clone its own machine. Entropy comes first.
@@ -36,6 +36,9 @@ func wake(req agent.WakeRequest) error {
 		if err := os.WriteFile("/etc/machine-id", []byte(req.MachineID+"\n"), 0o444); err != nil {
 			return fmt.Errorf("cannot write the machine ID: %w", err)
 		}
+	}
+	if !req.NewDisks {
+		return nil
 	}
 	for _, d := range disks {
 		if err := dropCache(d); err != nil {

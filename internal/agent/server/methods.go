@@ -63,7 +63,7 @@ func (s *Server) register(cfg Config) {
 
 func (s *Server) registerContainers(r *runtime.Runtime) {
 	m := s.methods
-	m[agent.MethodPrepare] = plain(func(ctx context.Context, req *agent.PrepareRequest) error { return r.Prepare(ctx, req.NIC) })
+	m[agent.MethodPrepare] = plain(r.Prepare)
 	m[agent.MethodForget] = plain(func(ctx context.Context, req *agent.PrepareRequest) error { return r.Forget(ctx, req.NIC) })
 	m[agent.MethodCreate] = unary(func(ctx context.Context, req *agent.CreateRequest) (agent.ProcessResponse, error) {
 		pid, err := r.Create(ctx, req)
@@ -146,7 +146,7 @@ func (s *Server) registerFiles(r *runtime.Runtime) {
 		// The caller must not be stuck with bytes that nobody reads.
 		_, _ = io.Copy(io.Discard, c.stream)
 		if err != nil {
-			return agent.WriteFrame(c.stream, agent.Response{Error: asError(err)})
+			return agent.WriteFrame(c.stream, &agent.Response{Error: asError(err)})
 		}
 		return c.answer(agent.Empty{})
 	}

@@ -73,7 +73,8 @@ type call struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	method string
-	body   json.RawMessage
+	body   []byte
+	blob   []byte
 	stream *yamux.Stream
 
 	answered bool
@@ -94,7 +95,7 @@ func (s *Server) serve(ctx context.Context, stream *yamux.Stream) {
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c := &call{ctx: ctx, cancel: cancel, method: req.Method, body: req.Body, stream: stream}
+	c := &call{ctx: ctx, cancel: cancel, method: req.Method, body: req.Body, blob: req.Blob, stream: stream}
 	m, ok := s.methods[req.Method]
 	var err error
 	if !ok {
@@ -110,7 +111,7 @@ func (s *Server) serve(ctx context.Context, stream *yamux.Stream) {
 		return
 	}
 	s.log.Debug("a call failed", "method", req.Method, "error", err)
-	_ = agent.WriteFrame(stream, agent.Response{Error: asError(err)}) // fails when the caller has gone
+	_ = agent.WriteFrame(stream, &agent.Response{Error: asError(err)}) // fails when the caller has gone
 }
 
 // asError gives err a class.
@@ -124,6 +125,9 @@ func asError(err error) *agent.Error {
 
 // decode reads the request's body.
 func (c *call) decode(req any) error {
+	if b, ok := req.(agent.Blobber); ok && len(c.blob) > 0 {
+		*b.Blob() = c.blob
+	}
 	if len(c.body) == 0 {
 		return nil
 	}
@@ -140,7 +144,7 @@ func (c *call) answer(resp any) error {
 		return fmt.Errorf("cannot encode the response to %s: %w", c.method, err)
 	}
 	c.answered = true
-	return agent.WriteFrame(c.stream, agent.Response{Body: body})
+	return agent.WriteFrame(c.stream, &agent.Response{Body: body})
 }
 
 // shut ends a stream of I/O frames: whoever still reads them or waits for

@@ -56,7 +56,7 @@ func run(t *testing.T, p *Provider, pl kernel.Placement) (kernel.Kernel, int) {
 	}
 	maps := []specs.LinuxIDMapping{{HostID: uint32(pl.Owner), Size: 65536}}
 	var created agent.ProcessResponse
-	err = k.Agent().Call(t.Context(), agent.MethodCreate, agent.CreateRequest{
+	err = k.Agent().Call(t.Context(), agent.MethodCreate, &agent.CreateRequest{
 		ID: pl.ID, Rootfs: k.Rootfs(), Log: k.Log(),
 		Spec: &specs.Spec{
 			Process: &specs.Process{Args: []string{"/bin/sleep", "1000"}, Cwd: "/"},

@@ -2,8 +2,10 @@ package vm
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/abode-run/abode/internal/agent"
@@ -51,7 +53,8 @@ func (p *Provider) become(ctx context.Context, b *standby, pl kernel.Placement, 
 		}
 	}
 	b.placement, b.layers = pl, placed
-	if err := p.swap(ctx, b.monitor, pl); err != nil {
+	newDisks, err := p.exchange(ctx, b, pl)
+	if err != nil {
 		return err
 	}
 	b.monitor.Close()
@@ -59,24 +62,78 @@ func (p *Provider) become(ctx context.Context, b *standby, pl kernel.Placement, 
 	if err := b.startShare(rec); err != nil {
 		return err
 	}
-	if err := b.wake(ctx, resumeDeadline); err != nil {
+	if err := b.wake(ctx, resumeDeadline, newDisks); err != nil {
 		return err
 	}
 	return b.shares()
 }
 
-// swap hands the placement's files to a running hypervisor.
-func (p *Provider) swap(ctx context.Context, monitor *qmp.Conn, pl kernel.Placement) error {
-	m := &machine{fds: fdTable{later: 1000}}
-	defer m.fds.close()
-	if err := p.openDisks(m, pl, 0); err != nil {
+// exchange gives the guest the container's log, and its disks, unless the
+// container is new and the guest has what it is made of: then the writable disk
+// that it has mounted becomes the container's.
+func (p *Provider) exchange(ctx context.Context, b *standby, pl kernel.Placement) (newDisks bool, err error) {
+	writable := filepath.Join(pl.StateDir, writableName)
+	_, err = os.Lstat(writable)
+	if b.stack != nil && slices.Equal(b.stack.layers, pl.Layers) && errors.Is(err, os.ErrNotExist) {
+		err = os.Rename(b.stack.disk, writable)
+	} else {
+		newDisks = true
+		err = p.exchangeDisks(ctx, b, pl.Layers, writable)
+	}
+	if err != nil {
+		return newDisks, err
+	}
+	b.stack = nil
+	return newDisks, hand(ctx, b, func(fds *fdTable) (string, error) {
+		f, err := openLog(pl.Log)
+		if err != nil {
+			return "", err
+		}
+		return fds.add(f), nil
+	}, b.monitor.SetLog)
+}
+
+func (p *Provider) exchangeDisks(ctx context.Context, b *standby, layers []kernel.Layer, writable string) error {
+	if b.stack != nil {
+		if err := b.ready(ctx, &agent.PrepareRequest{NIC: b.Link(0)}); err != nil {
+			return err
+		}
+		os.Remove(b.stack.disk)
+	}
+	if err := p.ensureWritable(ctx, writable); err != nil {
 		return err
 	}
-	d := qmp.Disks{ImageDriver: m.image.driver, Image: m.image.file, Writable: m.fds.add(m.writable), Log: m.fds.add(m.log)}
-	for i, f := range m.fds.files {
-		if err := monitor.Hand(ctx, f, 3+m.fds.later+i); err != nil {
+	return p.swapDisks(ctx, b, layers, writable)
+}
+
+// swapDisks hands the files of disks to a running hypervisor.
+func (p *Provider) swapDisks(ctx context.Context, b *standby, layers []kernel.Layer, writable string) error {
+	return hand(ctx, b, func(fds *fdTable) (d qmp.Disks, err error) {
+		if d.ImageDriver, d.Image, err = imageDisk(fds, 0, layers); err != nil {
+			return d, err
+		}
+		f, err := openWritable(writable)
+		if err != nil {
+			return d, err
+		}
+		d.Writable = fds.add(f)
+		return d, nil
+	}, b.monitor.Swap)
+}
+
+// hand passes the files that open adds to the hypervisor, and then uses them.
+func hand[T any](ctx context.Context, b *standby, open func(*fdTable) (T, error), use func(context.Context, T) error) error {
+	fds := fdTable{later: 1000 + b.handed}
+	defer fds.close()
+	what, err := open(&fds)
+	if err != nil {
+		return err
+	}
+	for i, f := range fds.files {
+		if err := b.monitor.Hand(ctx, f, 3+fds.later+i); err != nil {
 			return err
 		}
 	}
-	return monitor.Swap(ctx, d)
+	b.handed += len(fds.files)
+	return use(ctx, what)
 }

@@ -9,7 +9,6 @@
 package vm
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -150,9 +149,4 @@ func (p *Provider) accelerator() accel.Choice {
 		p.accel = accel.Choice{Name: p.cfg.Accelerator, Reason: "as configured", KVMGroup: p.accel.KVMGroup}
 	}
 	return p.accel
-}
-
-// CreateWritable makes the writable disk of a container.
-func (p *Provider) CreateWritable(ctx context.Context, dir string, owner int) error {
-	return createWritable(ctx, filepath.Join(p.cfg.Root, "vm"), filepath.Join(dir, writableName))
 }

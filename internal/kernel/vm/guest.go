@@ -65,8 +65,10 @@ func (g *guest) watch() {
 func (g *guest) Agent() *agent.Client { return g.client }
 
 // Rootfs places the layers on the image disk; the upper layer is a disk too.
-func (g *guest) Rootfs() agent.Rootfs {
-	return agent.Rootfs{Layers: g.layers, Upper: agent.Upper{Device: writableDevice}}
+func (g *guest) Rootfs() agent.Rootfs { return rootfs(g.layers) }
+
+func rootfs(placed []agent.Layer) agent.Rootfs {
+	return agent.Rootfs{Layers: placed, Upper: agent.Upper{Device: writableDevice}}
 }
 
 func (g *guest) Log() string { return "/dev/virtio-ports/" + agentguest.LogPort }

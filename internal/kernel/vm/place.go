@@ -42,6 +42,9 @@ func (p *Provider) Place(ctx context.Context, pl kernel.Placement) (kernel.Kerne
 	if g := p.claim(ctx, pl, s, placed); g != nil {
 		return g, nil
 	}
+	if err := p.ensureWritable(ctx, filepath.Join(pl.StateDir, writableName)); err != nil {
+		return nil, err
+	}
 	if !pl.NoTemplate && !p.templateFails(s) {
 		g, err := p.resume(ctx, pl, s, placed)
 		if !worthAnotherTry(ctx, err) {
@@ -135,7 +138,7 @@ func (p *Provider) begin(ctx context.Context, pl kernel.Placement, s shape, plac
 			return nil, nil, fmt.Errorf("%w: %w%s", errNoGuest, err, notes.quote())
 		}
 	}
-	if err := g.wake(ctx, deadline); err != nil {
+	if err := g.wake(ctx, deadline, true); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w%s", errNoGuest, err, notes.quote())
 	}
 	if err := g.shares(); err != nil {
@@ -181,22 +184,36 @@ func (p *Provider) openDisks(m *machine, pl kernel.Placement, lead int64) (err e
 	if m.image.driver, m.image.file, err = imageDisk(&m.fds, lead, pl.Layers); err != nil {
 		return err
 	}
-	if m.writable, err = os.OpenFile(filepath.Join(pl.StateDir, writableName), os.O_RDWR, 0); err != nil {
-		return fmt.Errorf("cannot open the writable disk: %w", err)
+	if m.writable, err = openWritable(filepath.Join(pl.StateDir, writableName)); err != nil {
+		return err
 	}
-	log := pl.Log
-	if log == "" {
-		log = os.DevNull
+	m.log, err = openLog(pl.Log)
+	return err
+}
+
+func openWritable(file string) (*os.File, error) {
+	f, err := os.OpenFile(file, os.O_RDWR, 0)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the writable disk: %w", err)
 	}
-	if m.log, err = os.OpenFile(log, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600); err != nil {
-		return fmt.Errorf("cannot open the output log: %w", err)
+	return f, nil
+}
+
+func openLog(file string) (*os.File, error) {
+	if file == "" {
+		file = os.DevNull
 	}
-	return nil
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the output log: %w", err)
+	}
+	return f, nil
 }
 
 // wake gives the guest its entropy, its clock and its name, which also says
-// that its agent answers.
-func (g *guest) wake(ctx context.Context, deadline time.Duration) error {
+// that its agent answers. newDisks is said after an exchange of the disks, also
+// by a template's resume.
+func (g *guest) wake(ctx context.Context, deadline time.Duration, newDisks bool) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, deadline, fmt.Errorf("nothing was heard for %v", deadline))
 	defer cancel()
 	entropy, err := randomness(64)
@@ -204,7 +221,7 @@ func (g *guest) wake(ctx context.Context, deadline time.Duration) error {
 		return err
 	}
 	id := sha256.Sum256([]byte(g.placement.ID))
-	req := agent.WakeRequest{Entropy: entropy, Time: time.Now(), MachineID: hex.EncodeToString(id[:16])}
+	req := agent.WakeRequest{Entropy: entropy, Time: time.Now(), MachineID: hex.EncodeToString(id[:16]), NewDisks: newDisks}
 	err = call(ctx, g.proc, g.client, agent.MethodWake, req, nil)
 	if err != nil && errors.Is(err, context.DeadlineExceeded) {
 		err = context.Cause(ctx)

@@ -21,7 +21,10 @@ import (
 // with an image disk and a writable disk of its own, on which a container has
 // lived and ended. Under emulation that is most of a start: QEMU translates
 // what a guest executes when it executes it first, and keeps that for no other
-// guest. Place exchanges the disks and the log.
+// guest. The next container is likely to be of the image that the last one was
+// of, so the guest has that one's layers mounted, and over them a writable disk
+// that can become the container's. Place exchanges the log, and for another
+// container the disks.
 type standby struct {
 	*guest
 	monitor *qmp.Conn
@@ -29,6 +32,14 @@ type standby struct {
 	key     string // of its shape
 	nic     string
 	expire  *time.Timer
+	handed  int // files, since it was started
+	stack   *stack
+}
+
+// stack is what the guest has mounted for a container to come.
+type stack struct {
+	layers []kernel.Layer
+	disk   string // the file of the writable disk
 }
 
 // standbyIdle is how long a standby waits for a container.
@@ -47,7 +58,8 @@ type Ahead struct {
 	NIC    string // a tap, which the container will have
 	CPUs   float64
 	Memory int64
-	Owner  int // as a Placement's: the container's has to be the same
+	Owner  int            // as a Placement's: the container's has to be the same
+	Layers []kernel.Layer // of its image, probably; none: not known
 	// Rehearsal is a container that ends at once. Its root file system, log and
 	// the names of its links are set here, and Program is the only file in it.
 	Rehearsal *agent.CreateRequest
@@ -71,7 +83,7 @@ func (p *Provider) Prepare(ctx context.Context, a Ahead) error {
 	if err != nil {
 		return err
 	}
-	if err := p.CreateWritable(ctx, dir, a.Owner); err != nil {
+	if err := p.createWritable(ctx, filepath.Join(dir, writableName)); err != nil {
 		return err
 	}
 	tpl, err := p.template(ctx, s)
@@ -93,14 +105,44 @@ func (p *Provider) Prepare(ctx context.Context, a Ahead) error {
 	}
 	b := &standby{guest: g, monitor: monitor, dir: dir, key: s.key, nic: a.NIC}
 	cu.Release()
-	if err := b.rehearse(ctx, a.Rehearsal); err != nil {
+	ready := agent.PrepareRequest{NIC: b.Link(0)}
+	if err = b.rehearse(ctx, a.Rehearsal); err == nil && len(a.Layers) > 0 {
+		ready.UIDMappings, ready.GIDMappings = a.Rehearsal.Spec.Linux.UIDMappings, a.Rehearsal.Spec.Linux.GIDMappings
+		ready.Rootfs, err = p.lay(ctx, b, a)
+	}
+	if err == nil {
+		err = b.ready(ctx, &ready)
+	}
+	if err != nil {
 		b.drop()
 		return fmt.Errorf("cannot prepare a virtual machine: %w", err)
 	}
 	return p.standbys.add(b)
 }
 
-// rehearse runs a container in the guest and readies it for another.
+// lay gives the guest the disks of a container to come.
+func (p *Provider) lay(ctx context.Context, b *standby, a Ahead) (agent.Rootfs, error) {
+	placed, err := placeLayers(0, a.Layers)
+	if err != nil {
+		return agent.Rootfs{}, err
+	}
+	b.stack = &stack{layers: a.Layers, disk: filepath.Join(p.cfg.Root, "vm", aheadPrefix+a.ID+".ext4")}
+	if err := p.createWritable(ctx, b.stack.disk); err != nil {
+		return agent.Rootfs{}, err
+	}
+	if err := p.swapDisks(ctx, b, a.Layers, b.stack.disk); err != nil {
+		return agent.Rootfs{}, err
+	}
+	if err := b.wake(ctx, resumeDeadline, true); err != nil {
+		return agent.Rootfs{}, err
+	}
+	return rootfs(placed), nil
+}
+
+// aheadPrefix begins the names of disks that no container has yet.
+const aheadPrefix = "ahead-"
+
+// rehearse runs a container in the guest.
 func (b *standby) rehearse(ctx context.Context, req *agent.CreateRequest) error {
 	ctx, cancel := context.WithTimeout(ctx, resumeDeadline)
 	defer cancel()
@@ -110,7 +152,7 @@ func (b *standby) rehearse(ctx context.Context, req *agent.CreateRequest) error 
 		run.Links[i].Name = b.Link(i)
 	}
 	id := agent.ProcessRequest{ID: run.ID}
-	if err := call(ctx, b.proc, b.client, agent.MethodCreate, run, nil); err != nil {
+	if err := call(ctx, b.proc, b.client, agent.MethodCreate, &run, nil); err != nil {
 		return err
 	}
 	output, err := b.client.Stream(ctx, agent.MethodStart, agent.StartRequest{ProcessRequest: id, Attach: &agent.AttachStreams{Stdout: true, Stderr: true}}, nil)
@@ -137,9 +179,17 @@ func (b *standby) rehearse(ctx context.Context, req *agent.CreateRequest) error 
 	if _, err := io.Copy(io.Discard, output); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	// The interface comes back when the kernel has taken its namespace down.
+	return nil
+}
+
+// ready prepares the first process of a container to come.
+func (b *standby) ready(ctx context.Context, req *agent.PrepareRequest) error {
+	ctx, cancel := context.WithTimeout(ctx, resumeDeadline)
+	defer cancel()
+	// The interface comes back when the kernel has taken the rehearsal's
+	// namespace down.
 	for {
-		err := call(ctx, b.proc, b.client, agent.MethodPrepare, agent.PrepareRequest{NIC: b.Link(0)}, nil)
+		err := call(ctx, b.proc, b.client, agent.MethodPrepare, req, nil)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
@@ -203,6 +253,9 @@ func (b *standby) drop() {
 	b.proc.end(context.Background(), 0)
 	b.notes.close()
 	os.RemoveAll(b.dir)
+	if b.stack != nil {
+		os.Remove(b.stack.disk)
+	}
 }
 
 // Forget ends the standby that has nic (empty: all).
@@ -225,6 +278,10 @@ func (p *Provider) CleanStandbys() {
 	for _, e := range entries {
 		p.cleanUp(kernel.Placement{ID: e.Name(), RunDir: filepath.Join(p.cfg.Run, e.Name())})
 		os.RemoveAll(filepath.Join(p.cfg.Run, e.Name()))
+	}
+	disks, _ := filepath.Glob(filepath.Join(p.cfg.Root, "vm", aheadPrefix+"*"))
+	for _, d := range disks {
+		os.Remove(d)
 	}
 }
 

@@ -13,8 +13,9 @@ import (
 	"github.com/abode-run/abode/internal/kernel"
 )
 
-// prepare makes a standby for a placement and returns its hypervisor.
-func prepare(t *testing.T, p *Provider, pl kernel.Placement) *process {
+// prepare makes a standby for a placement, with layers mounted, and returns its
+// hypervisor.
+func prepare(t *testing.T, p *Provider, pl kernel.Placement, layers []kernel.Layer) *process {
 	t.Helper()
 	p.cfg.Run = filepath.Join(p.cfg.Root, "standby")
 	g := &guest{}
@@ -22,7 +23,7 @@ func prepare(t *testing.T, p *Provider, pl kernel.Placement) *process {
 	rehearsal.ID = "rehearsal"
 	rehearsal.Spec.Process.Args = []string{Program}
 	rehearsal.Links = []agent.Link{{NewName: "eth0", Addresses: []string{"192.0.2.2/24"}, Gateways: []string{"192.0.2.1"}}}
-	err := p.Prepare(t.Context(), Ahead{ID: "spare-" + pl.ID, NIC: pl.NICs[0], Owner: pl.Owner, CPUs: pl.CPUs, Memory: pl.Memory, Rehearsal: rehearsal})
+	err := p.Prepare(t.Context(), Ahead{ID: "spare-" + pl.ID, NIC: pl.NICs[0], Owner: pl.Owner, CPUs: pl.CPUs, Memory: pl.Memory, Layers: layers, Rehearsal: rehearsal})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,31 +37,45 @@ func gone(t *testing.T, p *Provider, proc *process) {
 	if proc.alive() {
 		t.Error("the hypervisor lives")
 	}
-	if left, _ := filepath.Glob(filepath.Join(p.cfg.Run, "*")); len(left) > 0 {
-		t.Errorf("left: %v", left)
+	noneLeft(t, p)
+}
+
+// noneLeft checks that no file of a standby is left.
+func noneLeft(t *testing.T, p *Provider) {
+	t.Helper()
+	for _, pattern := range []string{filepath.Join(p.cfg.Run, "*"), filepath.Join(p.cfg.Root, "vm", aheadPrefix+"*")} {
+		if left, _ := filepath.Glob(pattern); len(left) > 0 {
+			t.Errorf("left: %v", left)
+		}
 	}
 }
 
 // A guest that was prepared becomes a container's, with its disks, log, shares
-// and interface, and nothing of what it was before.
+// and interface, and nothing of what it was before, whichever image was
+// expected.
 func TestStandby(t *testing.T) {
+	all := layers(t)
+	for name, expected := range map[string][]kernel.Layer{"no image": nil, "this image": all, "another image": all[:1]} {
+		t.Run(name, func(t *testing.T) { testStandby(t, all, expected) })
+	}
+}
+
+func testStandby(t *testing.T, layers, expected []kernel.Layer) {
 	p := providerOf(t, &fixture.real)
 	pl := placement(t, p)
-	pl.Layers = layers(t)
+	pl.Layers = layers
 	shared := t.TempDir()
 	if err := os.WriteFile(filepath.Join(shared, "file"), []byte("shared\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	pl.Shares = []kernel.Share{{Tag: "dir", Path: shared, ReadOnly: true}}
 	addTap(t, &pl)
-	proc := prepare(t, p, pl)
+	proc := prepare(t, p, pl, expected)
 	k := place(t, p, pl)
 	if pids := k.Processes(); pids[0] != proc.PID {
 		t.Fatalf("the guest is of process %d, not of %d, which was ready", pids[0], proc.PID)
 	}
-	if left, _ := filepath.Glob(filepath.Join(p.cfg.Run, "*")); len(left) > 0 {
-		t.Errorf("left: %v", left)
-	}
+	noneLeft(t, p)
 	req := create(k, pl, "cat /etc/which /etc/below /dir/file; ls /bin/true; ping -c 1 -W 5 198.18.77.1 >/dev/null && echo answered; df -k / | tail -n 1 >/kept; date +%s")
 	req.Links = []agent.Link{{Name: k.Link(0), NewName: "eth0", Addresses: []string{"198.18.77.2/30"}, Gateways: []string{"198.18.77.1"}}}
 	kind, source := k.Share(0)
@@ -79,8 +94,12 @@ func TestStandby(t *testing.T) {
 		t.Errorf("the writable disk is not clean: %v: %s", err, out)
 	}
 	gone(t, p, proc)
-	pl.NICs = nil // what was written is on the container's own disk
+	// What was written is on the container's own disk.
+	proc = prepare(t, p, pl, expected)
 	k = place(t, p, pl)
+	if pids := k.Processes(); pids[0] != proc.PID {
+		t.Errorf("the guest is of process %d, not of %d, which was ready", pids[0], proc.PID)
+	}
 	if out, _ := run(t, k, create(k, pl, "cat /kept")); !strings.Contains(out, "overlay") {
 		t.Errorf("what was written came back as %q", out)
 	}
@@ -93,7 +112,7 @@ func TestStandbyEnds(t *testing.T) {
 	pl := placement(t, p)
 	pl.Layers = layers(t)
 	addTap(t, &pl)
-	proc := prepare(t, p, pl)
+	proc := prepare(t, p, pl, pl.Layers)
 	_ = exec.Command("kill", "-9", strconv.Itoa(proc.PID)).Run()
 	<-proc.gone
 	k := place(t, p, pl)
@@ -105,7 +124,7 @@ func TestStandbyEnds(t *testing.T) {
 	}
 
 	// One of another shape gives its interface up.
-	proc = prepare(t, p, pl)
+	proc = prepare(t, p, pl, pl.Layers)
 	pl.Memory *= 2
 	k = place(t, p, pl)
 	if out, _ := run(t, k, create(k, pl, "echo other")); out != "other\n" {
@@ -118,7 +137,7 @@ func TestStandbyEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	proc = prepare(t, p, pl)
+	proc = prepare(t, p, pl, pl.Layers)
 	next, err := New(p.cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -23,6 +23,29 @@ const seedName = "writable-64g-2.ext4"
 
 var seedMu sync.Mutex
 
+// CreateWritable leaves the disk to the first Place: a standby may have one.
+func (p *Provider) CreateWritable(context.Context, string, int) error { return nil }
+
+// ensureWritable makes a container's writable disk unless it has one.
+func (p *Provider) ensureWritable(ctx context.Context, file string) error {
+	if _, err := os.Lstat(file); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	// A daemon that dies meanwhile leaves no half of one.
+	unfinished := file + ".new"
+	if err := os.Remove(unfinished); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := p.createWritable(ctx, unfinished); err != nil {
+		return err
+	}
+	return os.Rename(unfinished, file)
+}
+
+func (p *Provider) createWritable(ctx context.Context, file string) error {
+	return createWritable(ctx, filepath.Join(p.cfg.Root, "vm"), file)
+}
+
 // createWritable makes a writable disk at file: an empty ext4 of the constant
 // size, a few MiB on disk. It is formatted once and copied from then on.
 func createWritable(ctx context.Context, dir, file string) error {

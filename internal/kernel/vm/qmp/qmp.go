@@ -22,8 +22,9 @@ const maxLine = 1 << 20
 // Conn is a connection to a monitor. A monitor serves one at a time. It is not
 // safe for concurrent use.
 type Conn struct {
-	c  *net.UnixConn
-	in *bufio.Scanner
+	c     *net.UnixConn
+	in    *bufio.Scanner
+	swaps int // of disks
 }
 
 // Error is QEMU's refusal of a command.

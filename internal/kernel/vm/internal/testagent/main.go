@@ -66,11 +66,11 @@ func (s server) serve(conn net.Conn) {
 	}
 	answer, err := s.handle(req)
 	if err != nil {
-		_ = agent.WriteFrame(conn, agent.Response{Error: &agent.Error{Class: agent.ClassInternal, Message: err.Error()}})
+		_ = agent.WriteFrame(conn, &agent.Response{Error: &agent.Error{Class: agent.ClassInternal, Message: err.Error()}})
 		return
 	}
 	body, _ := json.Marshal(answer)
-	_ = agent.WriteFrame(conn, agent.Response{Body: body})
+	_ = agent.WriteFrame(conn, &agent.Response{Body: body})
 }
 
 func (s server) handle(req agent.Request) (any, error) {
