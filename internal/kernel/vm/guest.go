@@ -55,8 +55,10 @@ func (g *guest) watch() {
 	go func() {
 		<-g.proc.gone
 		g.client.Close()
-		if text := noteText(g.notes.stderr, 1000); text != "" {
-			g.provider.log.Debug("a hypervisor ended", "container", g.placement.ID, "stderr", text)
+		select {
+		case <-g.releasing:
+		default: // a kernel that panics resets, which ends the hypervisor
+			g.provider.log.Warn("a virtual machine ended by itself"+g.notes.quote(), "container", g.placement.ID)
 		}
 		close(g.done)
 	}()

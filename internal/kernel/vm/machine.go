@@ -90,16 +90,19 @@ func newNotes() (n notes, err error) {
 	return n, nil
 }
 
-// quote tells them, for an error message.
+// noteQuote is how many bytes of a note are told: enough for a kernel's panic.
+const noteQuote = 3000
+
+// quote tells the ends of them, for an error message.
 func (n notes) quote() string {
 	var text string
-	if s := noteText(n.stderr, 1000); s != "" {
+	if s := noteText(n.stderr, noteQuote); s != "" {
 		text += "; QEMU says: " + s
 	}
-	if s := noteText(n.console, 1000); s != "" {
+	if s := noteText(n.console, noteQuote); s != "" {
 		text += "; the guest's console says: " + s
 	}
-	if s := noteText(n.share, 1000); s != "" {
+	if s := noteText(n.share, noteQuote); s != "" {
 		text += "; the share helper says: " + s
 	}
 	return text
