@@ -40,6 +40,32 @@ func TestLostShares(t *testing.T) {
 	}
 }
 
+// TestEndsByItself tells what the guest's kernel said last, unless the guest
+// was released.
+func TestEndsByItself(t *testing.T) {
+	for _, released := range []bool{false, true} {
+		var log lockedBuffer
+		p := &Provider{log: slog.New(slog.NewTextHandler(&log, nil))}
+		n, err := newNotes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.console.WriteString("Kernel panic - not syncing\n"); err != nil {
+			t.Fatal(err)
+		}
+		g := newGuest(p, kernel.Placement{ID: "x", RunDir: t.TempDir()}, nil, stand(t), n)
+		g.watch()
+		if !released {
+			g.proc.signal(9)
+			<-g.done
+		}
+		_ = g.Release(t.Context())
+		if told := strings.Contains(log.String(), "Kernel panic"); told == released {
+			t.Errorf("released %t, told %t: %s", released, told, log.String())
+		}
+	}
+}
+
 // stand starts a process that SIGTERM doesn't end.
 func stand(t *testing.T) *process {
 	t.Helper()
