@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -23,44 +24,69 @@ type execChild struct {
 	work *workload
 }
 
-// exec forks a child that becomes w once it is told. The child has looked up
+// exec makes a child that becomes w once it is told. The child has looked up
 // the users of the container, and user says who of them it is.
 func (s *spawner) exec(ctx context.Context, sp spawn, w *workload, user func(passwd, group []byte) (identity, error)) (int, *execChild, error) {
-	c := &child{work: w, users: [2]uintptr{w.address([]byte("/etc/passwd\x00")), w.address([]byte("/etc/group\x00"))}}
+	c := &child{work: w, pause: sp.settle != nil, users: [2]uintptr{w.address([]byte("/etc/passwd\x00")), w.address([]byte("/etc/group\x00"))}}
 	for i, fd := range w.streams {
 		if fd < 0 {
 			w.streams[i] = int(s.null.Fd())
 		}
 	}
-	pid, sync, err := s.clone(sp, c)
+	l, err := lay(sp, c)
 	if err != nil {
 		return 0, nil, err
 	}
+	var failed error
+	cloned := make(chan struct{})
+	s.begin(func(t *forker) {
+		defer close(cloned)
+		failed = t.among(l.pids, func() error {
+			if errno := vfork(c); errno != 0 {
+				return fmt.Errorf("cannot clone a process: %w", errno)
+			}
+			return nil
+		})
+		unix.Close(l.theirs) // so that the child's end is heard
+		l.files.Clean()
+	})
+	word := func() error {
+		step, value, err := readWord(l.sync)
+		if err == nil {
+			return stepError(step, value)
+		}
+		<-cloned
+		return cmp.Or(failed, fmt.Errorf("the process ended while it entered the container: %w", err))
+	}
+	err = word()
+	pid := int(c.pid)
+	if pid == 0 { // it was not cloned
+		l.sync.Close()
+		return 0, nil, err
+	}
 	stop := context.AfterFunc(ctx, func() { unix.Kill(pid, unix.SIGKILL) })
-	err = identify(sync, w, user)
+	if err == nil && c.pause {
+		if err = sp.settle(pid); err == nil {
+			_, _ = l.sync.Write([]byte{1}) // else the next word tells
+			err = word()
+		}
+	}
+	if err == nil {
+		err = identify(l.sync, w, user)
+	}
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
-		sync.Close()
+		l.sync.Close()
 		end(pid)
 		return 0, nil, err
 	}
-	return pid, &execChild{sync, w}, nil
+	return pid, &execChild{l.sync, w}, nil
 }
 
 // identify reads the container's users from the child and decides who it is.
 func identify(sync *os.File, w *workload, user func(passwd, group []byte) (identity, error)) error {
-	if _, err := sync.Write([]byte{1}); err != nil {
-		return fmt.Errorf("cannot let a process go on: %w", err)
-	}
-	step, value, err := readWord(sync)
-	if err != nil {
-		return fmt.Errorf("the process ended while it entered the container: %w", err)
-	}
-	if step != 0 {
-		return stepError(step, value)
-	}
 	passwd, err := readChunks(sync, "/etc/passwd")
 	if err != nil {
 		return err

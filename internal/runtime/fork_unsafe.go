@@ -16,6 +16,12 @@ func afterFork()
 //go:linkname afterForkInChild syscall.runtime_AfterForkInChild
 func afterForkInChild()
 
+//go:linkname entersyscallblock runtime.entersyscallblock
+func entersyscallblock()
+
+//go:linkname exitsyscall runtime.exitsyscall
+func exitsyscall()
+
 const (
 	maxJoins = 8
 	maxFDs   = 8
@@ -33,8 +39,10 @@ const (
 	stepUsers  = 9
 )
 
-// child is all that a forked child reads. The child has a copy of it.
+// child is all that a forked child reads and writes.
 type child struct {
+	pid      int32   // of the first child, in the parent's memory before the child runs
+	pause    bool    // wait for the parent before anything else
 	theirs   uintptr // the parent's end of sync, closed first, so that its death is heard
 	sync     uintptr // socket: one byte from the parent at each pause; pid or failure to it
 	joins    [maxJoins]struct{ fd, flags uintptr }
@@ -76,46 +84,117 @@ type child struct {
 // gap is a range of descriptors.
 type gap struct{ first, last uintptr }
 
-// fork clones the calling thread and lets the child execute c.program or become
-// c.work. It returns the first child's PID. With c.again, that child ends after
-// it has cloned the one that executes, whose parent is the caller too.
-//
-// The memory is not shared (CLONE_VM), though a copy of its tables costs: who
-// shares it is killed with it, and the child is in the container's cgroup,
-// where it may be the one that memory runs out for.
+// fork clones the calling thread, with a copy of its memory, and lets the child
+// run. It returns the first child's PID.
 //
 // SAFETY: between beforeFork and afterFork, and in the children until execve,
 // the runtime may not be entered: there is one thread, no scheduler and no
 // garbage collector. So nothing here allocates, splits the stack or calls
 // anything but RawSyscall and the runtime's own fork hooks, as the standard
 // library's forkAndExecInChild1. c and all that it points to stay alive in the
-// caller, and the children have their own copies of the memory.
+// caller.
 //
 //go:noinline
 //go:norace
 //go:nocheckptr
 func fork(c *child) (pid int, errno syscall.Errno) {
 	var (
-		r1   uintptr
-		e    syscall.Errno
-		i    int
-		step int64
+		r1 uintptr
+		e  syscall.Errno
 	)
-	first := c.flags
-	if c.again {
-		first = 0
-	}
-	c.into[0], c.into[4] = uint64(first)|unix.CLONE_INTO_CGROUP, uint64(syscall.SIGCHLD)
+	flags := c.cloneFlags(0)
 	beforeFork()
 	if c.begin {
 		r1, _, e = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&c.into[0])), unsafe.Sizeof(c.into), 0)
 	} else {
-		r1, _, e = syscall.RawSyscall6(syscall.SYS_CLONE, first|uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
+		r1, _, e = syscall.RawSyscall6(syscall.SYS_CLONE, flags, 0, uintptr(unsafe.Pointer(&c.pid)), 0, 0, 0)
 	}
 	if e != 0 || r1 != 0 {
 		afterFork()
 		return int(r1), e
 	}
+	c.run()
+	return
+}
+
+// vfork is fork without a copy: the child has this process's memory until it
+// executes or ends, and the calling thread waits so long (clone(2) on
+// CLONE_VFORK). Other threads run on. A copy of the page tables, and of each
+// page that is written to afterwards, is most of what a fork costs where the
+// kernel is emulated.
+//
+// The kernel spares a child that its parent waits for when it looks for the
+// victim of an exhausted cgroup (in_vfork in mm/oom_kill.c), and so this
+// process, which would die with it. Nobody in the container may trace the child
+// or read its memory, because this process is not dumpable (see newSpawner).
+//
+// SAFETY: as fork. The thread is in a system call for the scheduler, so that
+// nobody waits for it: from entersyscallblock to exitsyscall the stack cannot
+// grow. The child uses the stack of this function and below, so the parent
+// touches nothing of it after the clone and rawVfork keeps its return address
+// off the stack.
+//
+//go:nosplit
+//go:noinline
+//go:norace
+//go:nocheckptr
+func vfork(c *child) (errno syscall.Errno) {
+	flags := c.cloneFlags(unix.CLONE_VM | unix.CLONE_VFORK)
+	trap, a1, a2 := uintptr(syscall.SYS_CLONE), flags, uintptr(0)
+	if c.begin {
+		trap, a1, a2 = unix.SYS_CLONE3, uintptr(unsafe.Pointer(&c.into[0])), unsafe.Sizeof(c.into)
+	}
+	entersyscallblock()
+	beforeFork()
+	r1 := rawVfork(trap, a1, a2, uintptr(unsafe.Pointer(&c.pid)))
+	if r1 != 0 {
+		afterFork()
+		exitsyscall()
+		if r1 > ^uintptr(maxErrno) {
+			return syscall.Errno(-r1)
+		}
+		return 0
+	}
+	c.run()
+	return 0
+}
+
+// rawVfork makes a system call that returns twice on one stack.
+//
+//go:noescape
+func rawVfork(trap, a1, a2, a3 uintptr) (r1 uintptr)
+
+// maxErrno is the highest error, which a system call returns negated
+// (MAX_ERRNO in the kernel's include/linux/err.h).
+const maxErrno = 4095
+
+// cloneFlags says how the first child is cloned, also in c.into.
+//
+//go:norace
+//go:nosplit
+//go:nocheckptr
+func (c *child) cloneFlags(memory uintptr) uintptr {
+	flags := memory | unix.CLONE_PARENT_SETTID
+	if !c.again {
+		flags |= c.flags
+	}
+	c.into[0], c.into[3], c.into[4] = uint64(flags)|unix.CLONE_INTO_CGROUP, uint64(uintptr(unsafe.Pointer(&c.pid))), uint64(syscall.SIGCHLD)
+	return flags | uintptr(syscall.SIGCHLD)
+}
+
+// run is the child: it executes c.program or becomes c.work. With c.again, it
+// ends after it has cloned the one that does, whose parent is the caller too.
+//
+//go:norace
+//go:nosplit
+//go:nocheckptr
+func (c *child) run() {
+	var (
+		r1   uintptr
+		e    syscall.Errno
+		i    int
+		step int64
+	)
 	afterForkInChild()
 	syscall.RawSyscall(syscall.SYS_CLOSE, c.theirs, 0, 0)
 	if c.njoins > 0 { // it has the agent's memory, which nobody in there may read
@@ -129,10 +208,14 @@ func fork(c *child) (pid int, errno syscall.Errno) {
 		}
 	}
 
-	step = stepSync
-	r1, _, e = syscall.RawSyscall(syscall.SYS_READ, c.sync, uintptr(unsafe.Pointer(&c.byte[0])), 1)
-	if e != 0 || r1 != 1 {
-		goto fail
+	if c.pause {
+		if c.work != nil { // whose parent's thread does not return to tell
+			c.tell(0, 0)
+		}
+		step, e = c.wait()
+		if step != 0 {
+			goto fail
+		}
 	}
 	step = stepJoin
 	for i = 0; i < c.njoins; i++ {
@@ -148,15 +231,13 @@ func fork(c *child) (pid int, errno syscall.Errno) {
 			goto fail
 		}
 		if r1 != 0 {
-			c.word[0], c.word[1] = 0, int64(r1)
-			syscall.RawSyscall(syscall.SYS_WRITE, c.sync, uintptr(unsafe.Pointer(&c.word[0])), 16)
+			c.tell(0, int64(r1))
 			for {
 				syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
 			}
 		}
-		step = stepSync
-		r1, _, e = syscall.RawSyscall(syscall.SYS_READ, c.sync, uintptr(unsafe.Pointer(&c.byte[0])), 1)
-		if e != 0 || r1 != 1 {
+		step, e = c.wait()
+		if step != 0 {
 			goto fail
 		}
 	}
@@ -224,11 +305,34 @@ func fork(c *child) (pid int, errno syscall.Errno) {
 	_, _, e = syscall.RawSyscall6(unix.SYS_EXECVEAT, c.program, uintptr(unsafe.Pointer(c.empty)),
 		uintptr(unsafe.Pointer(c.argv)), uintptr(unsafe.Pointer(c.envp)), unix.AT_EMPTY_PATH, 0)
 fail:
-	c.word[0], c.word[1] = step, int64(e)
-	syscall.RawSyscall(syscall.SYS_WRITE, c.sync, uintptr(unsafe.Pointer(&c.word[0])), 16)
+	c.tell(step, int64(e))
 	for {
 		syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 1, 0, 0)
 	}
+}
+
+// tell writes a word to the parent.
+//
+//go:norace
+//go:nosplit
+//go:nocheckptr
+func (c *child) tell(step, value int64) syscall.Errno {
+	c.word[0], c.word[1] = step, value
+	_, _, e := syscall.RawSyscall(syscall.SYS_WRITE, c.sync, uintptr(unsafe.Pointer(&c.word[0])), 16)
+	return e
+}
+
+// wait waits for the parent's byte.
+//
+//go:norace
+//go:nosplit
+//go:nocheckptr
+func (c *child) wait() (step int64, e syscall.Errno) {
+	n, _, e := syscall.RawSyscall(syscall.SYS_READ, c.sync, uintptr(unsafe.Pointer(&c.byte[0])), 1)
+	if e != 0 || n != 1 {
+		return stepSync, e
+	}
+	return 0, 0
 }
 
 // askUser tells the parent that all namespaces are entered, sends it the files
@@ -238,8 +342,7 @@ fail:
 //go:nosplit
 //go:nocheckptr
 func (c *child) askUser() (step int64, e syscall.Errno) {
-	c.word[0], c.word[1] = 0, 0
-	if _, _, e = syscall.RawSyscall(syscall.SYS_WRITE, c.sync, uintptr(unsafe.Pointer(&c.word[0])), 16); e != 0 {
+	if e = c.tell(0, 0); e != 0 {
 		return stepUsers, e
 	}
 	for i := range c.users {

@@ -7,6 +7,7 @@ import (
 	"os"
 	goruntime "runtime"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -35,17 +36,22 @@ type spawn struct {
 	settle func(pid int) error
 }
 
-// spawner forks from one thread that lives as long as the process: the death
-// of a thread is what PR_SET_PDEATHSIG reports.
+// spawner starts processes of this program and of containers.
 type spawner struct {
-	requests chan func()
-	program  *os.File
-	null     *os.File
-	pids     *os.File // this process's own PID namespace
-	away     bool     // the thread's children would be in another one
+	program *os.File
+	null    *os.File
+	pids    *os.File // this process's own PID namespace
+
+	mu   sync.Mutex
+	idle []*forker
 }
 
 func newSpawner() (*spawner, error) {
+	// See vfork. It also keeps what is forked out of the hands of who has the
+	// privilege to trace in a container.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return nil, fmt.Errorf("cannot keep the agent's memory from containers: %w", err)
+	}
 	program, err := sealedSelf()
 	if err != nil {
 		return nil, err
@@ -58,16 +64,7 @@ func newSpawner() (*spawner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the PID namespace: %w", err)
 	}
-	s := &spawner{requests: make(chan func()), program: program, null: null, pids: pids}
-	go func() {
-		// Never unlocked. The runtime makes no threads from a locked one, and
-		// this could not while its children belong to another PID namespace.
-		goruntime.LockOSThread()
-		for f := range s.requests {
-			f()
-		}
-	}()
-	return s, nil
+	return &spawner{program: program, null: null, pids: pids}, nil
 }
 
 // start starts a stage whose control socket is its descriptor 3. The process
@@ -100,7 +97,7 @@ func (s *spawner) start(sp spawn) (int, *control, error) {
 	n := uintptr(highNull)
 	c.fds = [maxFDs]uintptr{n, n, n, uintptr(high)}
 	c.nfds = 4
-	pid, sync, err := s.clone(sp, c)
+	pid, sync, err := s.fork(sp, c)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -113,39 +110,90 @@ func (s *spawner) start(sp spawn) (int, *control, error) {
 	return pid, ctl, nil
 }
 
-// clone forks c in the namespaces and the cgroup of sp, up to where it waits
-// for another byte on sync. The process is a child of this one.
-func (s *spawner) clone(sp spawn, c *child) (pid int, sync *os.File, err error) {
+// fork forks c in the namespaces and the cgroup of sp, up to where it waits for
+// another byte on sync. The process is a child of this one.
+func (s *spawner) fork(sp spawn, c *child) (pid int, sync *os.File, err error) {
+	c.pause = true
+	l, err := lay(sp, c)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer l.files.Clean()
+	defer func() {
+		if err != nil {
+			l.sync.Close()
+		}
+	}()
+	s.do(func(f *forker) {
+		err = f.among(l.pids, func() error {
+			var errno syscall.Errno
+			if pid, errno = fork(c); errno != 0 {
+				return fmt.Errorf("cannot clone a process: %w", errno)
+			}
+			return nil
+		})
+		unix.Close(l.theirs) // so that the child's end is heard
+	})
+	if err != nil {
+		return 0, nil, err
+	}
+	if c.again {
+		first := pid
+		if pid, err = second(l.sync, first); err != nil {
+			end(first)
+			return 0, nil, err
+		}
+		reap(first)
+	}
+	if sp.settle != nil {
+		if err = sp.settle(pid); err != nil {
+			end(pid)
+			return 0, nil, err
+		}
+	}
+	return pid, l.sync, nil
+}
+
+// laid is what a child was given, and what stays here.
+type laid struct {
+	sync   *os.File      // this side's end
+	theirs int           // the child's
+	pids   int           // a process in whose PID namespace the child shall be; -1: this one's
+	files  cleanup.Stack // open until the child has been cloned
+}
+
+// lay completes c with what sp says.
+func lay(sp spawn, c *child) (*laid, error) {
+	l := &laid{pids: -1}
 	var cu cleanup.Stack
 	defer cu.Clean()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return 0, nil, fmt.Errorf("cannot make a socket pair: %w", err)
+		return nil, fmt.Errorf("cannot make a socket pair: %w", err)
 	}
+	l.theirs = pair[1]
 	_ = unix.SetNonblock(pair[0], true) // the poller waits, not a thread
-	sync = os.NewFile(uintptr(pair[0]), "sync")
-	cu.Add(func() { sync.Close() })
-	theirs := pair[1]
-	defer func() { closeAll([]int{theirs}) }()
+	l.sync = os.NewFile(uintptr(pair[0]), "sync")
+	cu.Add(func() { l.sync.Close(); unix.Close(l.theirs) })
 
 	var empty [1]byte
 	c.theirs, c.sync, c.empty = uintptr(pair[0]), uintptr(pair[1]), &empty[0]
 	c.flags, c.setIDs, c.keepCaps = sp.flags, sp.setIDs, sp.keepCaps
 	c.again = len(sp.joins) > 0 && sp.flags != 0
-	pids := -1
 	for i, j := range sp.joins {
 		c.joins[i].fd, c.joins[i].flags = uintptr(j.fd), uintptr(j.flags)
 		c.njoins++
 		if !c.again && j.flags&unix.CLONE_NEWPID != 0 {
-			pids = j.fd // of a child that was there before, it would not count
+			l.pids = j.fd // of a child that was there before, it would not count
 			c.joins[i].flags &^= unix.CLONE_NEWPID
 		}
 	}
 	if sp.cgroup != nil {
 		files, err := sp.cgroup.entrance()
-		defer closeFiles(files)
+		l.files.Add(func() { closeFiles(files) })
 		if err != nil {
-			return 0, nil, err
+			l.files.Clean()
+			return nil, err
 		}
 		if c.begin = sp.cgroup.h.v2 != ""; c.begin {
 			c.into[10] = uint64(files[0].Fd())
@@ -157,69 +205,10 @@ func (s *spawner) clone(sp spawn, c *child) (pid int, sync *os.File, err error) 
 		}
 	}
 	if c.work != nil {
-		c.gaps = c.work.gaps(theirs)
-	}
-	done := make(chan struct{})
-	s.requests <- func() {
-		defer close(done)
-		err = s.among(pids, func() error {
-			var errno syscall.Errno
-			if pid, errno = fork(c); errno != 0 {
-				return fmt.Errorf("cannot clone a process: %w", errno)
-			}
-			return nil
-		})
-	}
-	<-done
-	if err != nil {
-		return 0, nil, err
-	}
-	unix.Close(theirs) // so that the child's end is heard
-	theirs = -1
-	if c.again {
-		first := pid
-		pid, err = s.second(sync, first)
-		if err != nil {
-			end(first)
-			return 0, nil, err
-		}
-		reap(first)
-	}
-	if sp.settle != nil {
-		if err := sp.settle(pid); err != nil {
-			end(pid)
-			return 0, nil, err
-		}
+		c.gaps = c.work.gaps(l.theirs)
 	}
 	cu.Release()
-	return pid, sync, nil
-}
-
-// among calls f while children belong to the PID namespace of the process
-// whose pidfd is pids; -1: this process's own.
-func (s *spawner) among(pids int, f func() error) error {
-	own := func() error {
-		if !s.away {
-			return nil
-		}
-		if err := unix.Setns(int(s.pids.Fd()), unix.CLONE_NEWPID); err != nil {
-			return fmt.Errorf("cannot return to the agent's PID namespace: %w", err)
-		}
-		s.away = false
-		return nil
-	}
-	if err := own(); err != nil {
-		return err
-	}
-	if pids >= 0 {
-		if err := unix.Setns(pids, unix.CLONE_NEWPID); err != nil {
-			return fmt.Errorf("cannot enter the PID namespace: %w", err)
-		}
-		s.away = true
-	}
-	err := f()
-	_ = own() // else the next tells
-	return err
+	return l, nil
 }
 
 // end kills a child and reaps it.
@@ -229,7 +218,7 @@ func end(pid int) {
 }
 
 // second lets the first child clone the second, and returns that one's PID.
-func (s *spawner) second(sync *os.File, first int) (int, error) {
+func second(sync *os.File, first int) (int, error) {
 	if _, err := sync.Write([]byte{1}); err != nil {
 		return 0, fmt.Errorf("cannot go on with process %d: %w", first, err)
 	}
@@ -266,7 +255,11 @@ func readWord(r io.Reader) (step, value int64, err error) {
 	return int64(binary.NativeEndian.Uint64(b[:])), int64(binary.NativeEndian.Uint64(b[8:])), nil
 }
 
+// stepError is nil for step 0.
 func stepError(step, errno int64) error {
+	if step == 0 {
+		return nil
+	}
 	what := map[int64]string{
 		stepSync: "start a process", stepJoin: "enter the namespaces", stepClone: "clone into the namespaces",
 		stepIDs: "become root of the user namespace", stepCaps: "keep the capabilities", stepCgroup: "enter the cgroup", stepFDs: "hand over descriptors", stepExecve: "execute a stage of the agent",
