@@ -74,16 +74,27 @@ type WakeRequest struct {
 	NewDisks  bool      // they hold other contents than before, and nothing of them is mounted
 }
 
-// PrepareRequest says what is known of a container to come. What was prepared
-// with the interface before is kept, and gets or loses its root file system.
+// PrepareRequest says what is known of a container to come.
 type PrepareRequest struct {
 	// NIC is the interface of the kernel's own network namespace that it will
-	// have as its only one (CreateRequest.Links).
+	// have as its only one (CreateRequest.Links). What was prepared with it
+	// before ends.
 	NIC string
-	// Rootfs is stacked ahead, for the users of the mappings, unless it has no
-	// layers. Nothing else may use its disk until it was given up.
-	Rootfs                   Rootfs                 `json:",omitzero"`
-	UIDMappings, GIDMappings []specs.LinuxIDMapping `json:",omitempty"`
+	// Foundation is laid ahead if it is known. Nothing else may use its disks
+	// until it was given up.
+	Foundation *Foundation `json:",omitempty"`
+}
+
+// Foundation is the part of a container that depends on the least, and takes
+// the most of what a start takes: the users, the root file system, what shows
+// the kernel in it, and the places of files.
+type Foundation struct {
+	UIDMappings, GIDMappings   []specs.LinuxIDMapping
+	Rootfs                     Rootfs            // ReadOnly is no part of it
+	Privileged                 bool              `json:",omitempty"`
+	Sysctl                     map[string]string `json:",omitempty"`
+	MaskedPaths, ReadonlyPaths []string          `json:",omitempty"`
+	Files                      []File            `json:",omitempty"` // their Content is no part of it
 }
 
 // CreateRequest describes a container to its agent.
@@ -124,6 +135,20 @@ type CreateRequest struct {
 	// Log is the sink for output frames (see internal/logs): a file, appended
 	// to, or a virtio port. Empty means that output goes to attachers alone.
 	Log string `json:",omitempty"`
+}
+
+// Foundation is the container's.
+func (r *CreateRequest) Foundation() Foundation {
+	linux := r.Spec.Linux
+	f := Foundation{
+		UIDMappings: linux.UIDMappings, GIDMappings: linux.GIDMappings, Rootfs: r.Rootfs, Privileged: r.Privileged,
+		Sysctl: linux.Sysctl, MaskedPaths: linux.MaskedPaths, ReadonlyPaths: linux.ReadonlyPaths,
+	}
+	f.Rootfs.ReadOnly = false
+	for _, file := range r.Files {
+		f.Files = append(f.Files, File{Path: file.Path, Mode: file.Mode})
+	}
+	return f
 }
 
 // Blob is the part of r that is not JSON.

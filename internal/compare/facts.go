@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/abode-run/abode/internal/compare/reach"
 )
@@ -41,11 +42,16 @@ type inside struct {
 // with a line that bootIDLine knows.
 var probeFiles = []string{"/proc/self/status", "/proc/self/uid_map", "/proc/sys/kernel/osrelease", "/proc/sys/kernel/random/boot_id"}
 
+// The command line has these too, for whose start they would take their time.
 var (
-	bootIDLine = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
-	idMapLine  = regexp.MustCompile(`^\s*(\d+)\s+(\d+)\s+(\d+)\s*$`)
-	release    = regexp.MustCompile(`^[0-9][0-9A-Za-z._+~-]{0,63}$`)
+	bootIDLine = pattern(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+	idMapLine  = pattern(`^\s*(\d+)\s+(\d+)\s+(\d+)\s*$`)
+	release    = pattern(`^[0-9][0-9A-Za-z._+~-]{0,63}$`)
 )
+
+func pattern(re string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(re) })
+}
 
 // parseProbe reads the output of the probe. What it says is a stranger's: only
 // what has the right form is taken. It reports whether it was complete.
@@ -58,14 +64,14 @@ func parseProbe(text string) (in inside, complete bool) {
 			in.Capabilities = capabilities(value)
 		case name == "Seccomp":
 			in.Seccomp = seccompMode(value)
-		case idMapLine.MatchString(line):
+		case idMapLine().MatchString(line):
 			if len(in.UserMap) < 16 {
 				in.UserMap = append(in.UserMap, strings.Join(strings.Fields(line), " "))
 			}
-		case bootIDLine.MatchString(line):
+		case bootIDLine().MatchString(line):
 			in.bootID = line
 			return in, true
-		case release.MatchString(line):
+		case release().MatchString(line):
 			in.Release = line
 		}
 	}

@@ -94,13 +94,12 @@ func (e *Engine) stockSpares(rec *record) {
 		s.busy = map[kernel.Isolation]bool{}
 	}
 	s.busy[kind.wall] = true
-	image := rec.Image.String()
 	e.watch.Go(func() {
 		select {
 		case <-time.After(stockDelay):
 		case <-e.ctx.Done():
 		}
-		for e.makeSpare(kind, image) {
+		for e.makeSpare(kind, rec) {
 		}
 	})
 }
@@ -116,10 +115,10 @@ func (s *spares) missing(kind spareKind) bool {
 	return have < sparesKept[kind.wall]
 }
 
-// makeSpare makes one, for a container of an image by preference, and says
-// whether another is missing.
-func (e *Engine) makeSpare(kind spareKind, image string) (more bool) {
-	made, err := e.prepareSpare(e.ctx, kind, image)
+// makeSpare makes one, best for a container like rec, and says whether another
+// is missing.
+func (e *Engine) makeSpare(kind spareKind, rec *record) (more bool) {
+	made, err := e.prepareSpare(e.ctx, kind, rec)
 	if err != nil && e.ctx.Err() == nil {
 		e.log.Warn("containers start slower: nothing can be made ahead", "isolation", kind.wall, "error", err)
 	}
@@ -147,8 +146,8 @@ func (e *Engine) makeSpare(kind spareKind, image string) (more bool) {
 	return more
 }
 
-func (e *Engine) prepareSpare(ctx context.Context, kind spareKind, image string) (s spare, err error) {
-	s.spareKind, s.image = kind, image
+func (e *Engine) prepareSpare(ctx context.Context, kind spareKind, rec *record) (s spare, err error) {
+	s.spareKind, s.image = kind, rec.Image.String()
 	s.id = network.SpareID()
 	if kind.wall == kernel.VM {
 		if s.owner, err = e.containers.lend(s.id); err != nil {
@@ -159,13 +158,13 @@ func (e *Engine) prepareSpare(ctx context.Context, kind spareKind, image string)
 		e.containers.forget(s.id)
 		return s, err
 	}
-	if err = e.prepareKernel(ctx, s); err != nil {
+	if err = e.prepareKernel(ctx, s, rec); err != nil {
 		err = errors.Join(err, e.forget(context.WithoutCancel(ctx), s))
 	}
 	return s, err
 }
 
-func (e *Engine) prepareKernel(ctx context.Context, s spare) error {
+func (e *Engine) prepareKernel(ctx context.Context, s spare, rec *record) error {
 	if s.wall == kernel.Container {
 		return e.walls.host.Prepare(ctx, s.nic)
 	}
@@ -173,11 +172,19 @@ func (e *Engine) prepareKernel(ctx context.Context, s spare) error {
 	if err != nil {
 		return err
 	}
-	var layers []kernel.Layer
-	if img, err := e.images.Get(ctx, s.image); err == nil { // else it was removed meanwhile
-		layers = kernelLayers(img)
+	like := *rec
+	like.Owner = s.owner
+	next, err := like.request(rehearsalAttachment(s.nic))
+	if err != nil {
+		return err
 	}
-	return e.walls.guest.Prepare(ctx, vm.Ahead{ID: s.id, NIC: s.nic, CPUs: s.cpus, Memory: s.memory, Owner: s.owner, Layers: layers, Rehearsal: run})
+	a := vm.Ahead{ID: s.id, NIC: s.nic, CPUs: s.cpus, Memory: s.memory, Owner: s.owner, Rehearsal: run}
+	img, err := e.images.Get(ctx, s.image) // which may have been removed meanwhile
+	if err == nil && len(rec.namespaces()) == allNamespaces {
+		f := next.Foundation()
+		a.Layers, a.Foundation = kernelLayers(img), &f
+	}
+	return e.walls.guest.Prepare(ctx, a)
 }
 
 // rehearsal is an ordinary container that runs vm.Program in a network of its own.
@@ -185,7 +192,7 @@ func rehearsal(s spare) (*agent.CreateRequest, error) {
 	rec := &record{ID: s.id, Isolation: kernel.VM, Owner: s.owner,
 		Config: &container.Config{Cmd: []string{vm.Program}, Hostname: "rehearsal"}, Host: &container.HostConfig{ShmSize: 64 << 20}}
 	normalise(rec.Config, rec.Host)
-	att := &network.Attachment{NIC: s.nic, MAC: "02:00:00:00:00:01", MTU: 1500, Addresses: []string{"192.0.2.2/24"}, Gateways: []string{"192.0.2.1"}, DNS: []string{"192.0.2.1"}}
+	att := rehearsalAttachment(s.nic)
 	req, err := rec.request(att)
 	if err != nil {
 		return nil, fmt.Errorf("cannot describe a rehearsal: %w", err)
@@ -193,6 +200,14 @@ func rehearsal(s spare) (*agent.CreateRequest, error) {
 	req.Mounts = []agent.Mount{rec.shm()}
 	req.Links = []agent.Link{link(att, "")}
 	return req, nil
+}
+
+// rehearsalAttachment is to a network that is for documentation (RFC 5737).
+func rehearsalAttachment(nic string) *network.Attachment {
+	return &network.Attachment{
+		NIC: nic, MAC: "02:00:00:00:00:01", MTU: 1500,
+		Addresses: []string{"192.0.2.2/24"}, Gateways: []string{"192.0.2.1"}, DNS: []string{"192.0.2.1"},
+	}
 }
 
 // dropImageless gives guests up that hold the layers of an image that is gone.

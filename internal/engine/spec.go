@@ -77,10 +77,8 @@ func (rec *record) request(att *network.Attachment) (*agent.CreateRequest, error
 	if h.ReadonlyPaths != nil {
 		spec.Linux.ReadonlyPaths = h.ReadonlyPaths
 	}
-	if !h.UsernsMode.IsHost() {
-		m := []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(rec.Owner), Size: ownerSize}}
-		spec.Linux.UIDMappings, spec.Linux.GIDMappings = m, m
-	}
+	spec.Linux.UIDMappings = rec.mappings(rec.Owner)
+	spec.Linux.GIDMappings = spec.Linux.UIDMappings
 	files, err := rec.files(att)
 	if err != nil {
 		return nil, err
@@ -99,6 +97,14 @@ func (rec *record) request(att *network.Attachment) (*agent.CreateRequest, error
 		OpenStdin:  c.OpenStdin,
 		StdinOnce:  c.StdinOnce,
 	}, nil
+}
+
+// mappings are those of the users of a container with the IDs from owner on.
+func (rec *record) mappings(owner int) []specs.LinuxIDMapping {
+	if rec.Host.UsernsMode.IsHost() {
+		return nil
+	}
+	return []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(owner), Size: ownerSize}}
 }
 
 // environment is the workload's; HOME is the agent's to find out.

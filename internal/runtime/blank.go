@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/abode-run/abode/internal/agent"
@@ -29,7 +28,7 @@ type blank struct {
 	pid    int
 	ctl    *control
 	cgroup *cgroup
-	stack  *stack // what it will stand on; nil: not known yet
+	base   *foundation // nil: not known yet
 }
 
 // commonFlags are the namespaces of a container for which nothing was asked.
@@ -70,10 +69,11 @@ func (r *Runtime) newBlank(name string, flags int, joins []join) (*blank, error)
 // drop ends a blank and leaves nothing of it. Its interface goes with it.
 func (b *blank) drop(ctx context.Context) error {
 	b.end()
-	if b.stack != nil {
-		b.stack.close()
+	var err error
+	if b.base != nil {
+		err = errors.Join(b.base.close(), b.base.vacant(ctx))
 	}
-	return b.cgroup.remove(ctx)
+	return errors.Join(err, b.cgroup.remove(ctx))
 }
 
 // end ends the process alone.
@@ -128,23 +128,18 @@ func (r *Runtime) missing() bool {
 // has all namespaces of its own, and req.NIC or (if it is empty) no interface
 // in them, takes it. The interface leaves this kernel's own network namespace
 // at once, and ends with the process.
-func (r *Runtime) Prepare(ctx context.Context, req *agent.PrepareRequest) (err error) {
-	b := r.withdraw(req.NIC)
-	if b == nil {
-		id := make([]byte, 8)
-		rand.Read(id)
-		if b, err = r.newBlank("blank-"+hex.EncodeToString(id), commonFlags, nil); err != nil {
-			return fmt.Errorf("cannot prepare a container: %w", err)
+func (r *Runtime) Prepare(ctx context.Context, req *agent.PrepareRequest) error {
+	b, err := r.blankWith(ctx, req.NIC)
+	if err == nil && req.Foundation != nil {
+		if b.base, err = r.survey(b, commonFlags, false, *req.Foundation); err == nil {
+			err = r.lay(b, b.base, r.cgroups.views, b.nic)
 		}
-		if req.NIC != "" {
-			if err := moveLink(req.NIC, b.pid); err != nil {
-				return errors.Join(err, b.drop(ctx))
-			}
-			b.nic = req.NIC
+		if err != nil {
+			err = errors.Join(err, b.drop(ctx))
 		}
 	}
-	if err := r.restack(b, req); err != nil {
-		return errors.Join(fmt.Errorf("cannot prepare a container: %w", err), b.drop(ctx))
+	if err != nil {
+		return fmt.Errorf("cannot prepare a container: %w", err)
 	}
 	r.blanks.mu.Lock()
 	closed := r.blanks.closed
@@ -158,11 +153,44 @@ func (r *Runtime) Prepare(ctx context.Context, req *agent.PrepareRequest) (err e
 	return nil
 }
 
-// withdraw takes back the blank that has an interface, or returns nil.
-func (r *Runtime) withdraw(nic string) *blank {
-	if nic == "" {
-		return nil
+// blankWith returns one without a foundation that has an interface: that which
+// has it already, one that waited without, or a new one.
+func (r *Runtime) blankWith(ctx context.Context, nic string) (b *blank, err error) {
+	if nic != "" {
+		if b = r.withdraw(nic); b != nil && b.base == nil {
+			return b, nil
+		}
+		if b != nil {
+			if err := r.giveUp(ctx, b); err != nil {
+				return nil, err
+			}
+			b = r.withdraw("")
+		}
 	}
+	if b == nil {
+		id := make([]byte, 8)
+		rand.Read(id)
+		if b, err = r.newBlank("blank-"+hex.EncodeToString(id), commonFlags, nil); err != nil {
+			return nil, err
+		}
+	}
+	if nic != "" {
+		if err := moveLink(nic, b.pid); err != nil {
+			return nil, errors.Join(err, b.drop(ctx))
+		}
+		b.nic = nic
+	}
+	return b, nil
+}
+
+// giveUp ends a blank, but not its interface, which comes back.
+func (r *Runtime) giveUp(ctx context.Context, b *blank) error {
+	return errors.Join(returnLink(b.nic, b.pid), b.drop(ctx))
+}
+
+// withdraw takes back a blank that has an interface, empty: none; or it returns
+// nil.
+func (r *Runtime) withdraw(nic string) *blank {
 	r.blanks.mu.Lock()
 	defer r.blanks.mu.Unlock()
 	i := slices.IndexFunc(r.blanks.ready, func(b *blank) bool { return b.nic == nic })
@@ -175,13 +203,13 @@ func (r *Runtime) withdraw(nic string) *blank {
 }
 
 // take returns a blank that was prepared for such a container, or nil.
-func (r *Runtime) take(flags int, joins []join, nic string, linux *specs.Linux) *blank {
+func (r *Runtime) take(flags int, joins []join, nic string, want agent.Foundation) *blank {
 	if flags != commonFlags || len(joins) > 0 {
 		return nil
 	}
 	r.blanks.mu.Lock()
 	defer r.blanks.mu.Unlock()
-	i := slices.IndexFunc(r.blanks.ready, func(b *blank) bool { return b.nic == nic && b.suits(linux) })
+	i := slices.IndexFunc(r.blanks.ready, func(b *blank) bool { return b.nic == nic && (b.base == nil || b.base.is(want)) })
 	if i < 0 { // its interface can still follow
 		i = slices.IndexFunc(r.blanks.ready, func(b *blank) bool { return b.nic == "" })
 	}
@@ -221,29 +249,14 @@ func (r *Runtime) Forget(ctx context.Context, nic string) error {
 }
 
 // moveLink moves an interface into pid's network namespace. One that was
-// prepared for another kind of container comes back first, when the kernel has
-// taken its namespace down.
+// prepared for another kind of container comes back first.
 func (r *Runtime) moveLink(ctx context.Context, name string, pid int) error {
-	err := moveLink(name, pid)
-	if !r.prepared(name) {
-		return err
-	}
-	if err := r.Forget(ctx, name); err != nil {
-		return err
-	}
-	for deadline := time.Now().Add(5 * time.Second); ; {
-		if err = moveLink(name, pid); err == nil || ctx.Err() != nil || time.Now().After(deadline) {
+	if b := r.withdraw(name); b != nil {
+		if err := r.giveUp(ctx, b); err != nil {
 			return err
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
-}
-
-// prepared says whether a blank that nobody has taken has the interface.
-func (r *Runtime) prepared(nic string) bool {
-	r.blanks.mu.Lock()
-	defer r.blanks.mu.Unlock()
-	return slices.ContainsFunc(r.blanks.ready, func(b *blank) bool { return b.nic == nic })
+	return moveLink(name, pid)
 }
 
 // dropBlanks ends all that nobody has taken. No more are made.

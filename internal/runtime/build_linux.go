@@ -1,7 +1,9 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -13,20 +15,29 @@ import (
 // works on descriptors below root alone, while the kernel's own root is still
 // there: a user namespace may mount proc only where one is visible already.
 type builder struct {
-	cfg  *initConfig
-	ctl  *control
-	fds  []int
-	root int // the root file system; from attach on, its mount in this namespace
+	ctl *control
 
+	// From lay on.
+	base     *foundationStep
+	root     int // the root file system's mount in this namespace
 	proc     int
 	devpts   int // kept open for the agent: terminals are made from it
 	made     []string
 	warnings []string
+
+	// From build on.
+	cfg *initConfig
+	fds []int
 }
 
 const attrSystem = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_NODEV
 
-func (b *builder) build() error {
+// lay attaches the root file system and mounts what every container has.
+func (b *builder) lay(step *foundationStep, fds []int) error {
+	if len(fds) != 2+len(step.Files) {
+		return fmt.Errorf("cannot use %d mounts for %d files", len(fds), len(step.Files))
+	}
+	b.base, b.root = step, fds[0]
 	// Mounts of the kernel go on appearing here until the end; none goes back.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return fmt.Errorf("cannot keep mounts from leaving: %w", err)
@@ -37,12 +48,47 @@ func (b *builder) build() error {
 	if err := setAttr(b.root, unix.MountAttr{Propagation: unix.MS_PRIVATE}, false); err != nil {
 		return fmt.Errorf("cannot make the root file system private: %w", err)
 	}
-	for _, step := range []func() error{b.openShares, b.system, b.mounts, b.files, b.hide} {
+	if err := b.system(fds[1]); err != nil {
+		return err
+	}
+	if err := writeSysctls(b.proc, step.Sysctl); err != nil {
+		return err
+	}
+	for i, path := range step.Files {
+		if err := b.place(fds[2+i], path, false); err != nil {
+			return err
+		}
+	}
+	if err := b.hide(step.hidden); err != nil {
+		return err
+	}
+	for _, name := range []string{passwdFile, groupFile} {
+		b.readAhead(name)
+	}
+	if step.Up == "" {
+		return nil
+	}
+	return setUp(step.Up)
+}
+
+// readAhead reads a file that will be read, so that it is in memory.
+func (b *builder) readAhead(name string) {
+	if fd, err := inRoot(b.root, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0, 0); err == nil {
+		_, _ = readRegular(os.NewFile(uintptr(fd), name)) // who needs it tells
+	}
+}
+
+func (b *builder) build(cfg *initConfig, fds []int) error {
+	if b.base == nil {
+		return errors.New("the container has no root file system")
+	}
+	b.cfg, b.fds = cfg, fds
+	for _, step := range []func() error{b.openShares, b.mounts, b.files} {
 		if err := step(); err != nil {
 			return err
 		}
 	}
-	return nil
+	return b.hide(cfg.hidden)
 }
 
 // place attaches the detached mount fd at target and closes it.
@@ -60,7 +106,7 @@ func (b *builder) place(fd int, target string, dir bool) error {
 }
 
 // system mounts what every container has.
-func (b *builder) system() error {
+func (b *builder) system(dev int) error {
 	for _, name := range []string{"proc", "sys", "dev"} {
 		var st unix.Stat_t
 		if err := unix.Fstatat(b.root, name, &st, unix.AT_SYMLINK_NOFOLLOW); err == nil && st.Mode&unix.S_IFMT != unix.S_IFDIR {
@@ -79,10 +125,7 @@ func (b *builder) system() error {
 	if err := b.place(proc, "/proc", true); err != nil {
 		return err
 	}
-	if err := writeSysctls(b.proc, b.cfg.Sysctl); err != nil {
-		return err
-	}
-	if err := b.place(at(b.fds, b.cfg.Dev), "/dev", true); err != nil {
+	if err := b.place(dev, "/dev", true); err != nil {
 		return err
 	}
 	pts, err := fsMount("devpts", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, "newinstance", "ptmxmode=0666", "mode=0620", "gid=5")
@@ -103,7 +146,7 @@ func (b *builder) system() error {
 
 // systemAttr are the attributes of file systems that show and change the kernel.
 func (b *builder) systemAttr() int {
-	if b.cfg.Privileged {
+	if b.base.Privileged {
 		return attrSystem
 	}
 	return attrSystem | unix.MOUNT_ATTR_RDONLY
@@ -153,10 +196,10 @@ func (b *builder) borrow(path string, why error) (int, error) {
 
 // cgroups shows the container its own cgroups.
 func (b *builder) cgroups() error {
-	if len(b.cfg.Cgroups) == 0 {
+	if len(b.base.Cgroups) == 0 {
 		return nil
 	}
-	if v := b.cfg.Cgroups[0]; v.V2 && v.Name == "" {
+	if v := b.base.Cgroups[0]; v.V2 && v.Name == "" {
 		fd, err := fsMount("cgroup2", b.systemAttr())
 		if err != nil {
 			b.warnings = append(b.warnings, "the container does not see its cgroup: "+err.Error())
@@ -177,7 +220,7 @@ func (b *builder) cgroups() error {
 	if err := b.place(tmp, "/sys/fs/cgroup", true); err != nil {
 		return err
 	}
-	for _, v := range b.cfg.Cgroups {
+	for _, v := range b.base.Cgroups {
 		fstype := "cgroup"
 		if v.V2 {
 			fstype = "cgroup2"

@@ -2,11 +2,13 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	goruntime "runtime"
-	"strconv"
+	"slices"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -14,6 +16,72 @@ import (
 	"github.com/abode-run/abode/internal/agent"
 	"github.com/abode-run/abode/internal/cleanup"
 )
+
+// configure tells the init stage what it needs, and waits until it is ready.
+// Much of what the one does, the other need not wait for. laid says that the
+// stage was told of the foundation before.
+func (r *Runtime) configure(ctx context.Context, c *container, b *blank, io *stdio, laid bool) (reply stageReply, fds []int, err error) {
+	var sent cleanup.Stack // descriptors that the stage gets
+	defer sent.Clean()
+	defer c.closeShares()
+	if c.owns(unix.CLONE_NEWNET) && b.nic == "" {
+		for _, l := range c.req.Links {
+			if err := r.moveLink(ctx, l.Name, b.pid); err != nil {
+				return reply, nil, err
+			}
+		}
+	}
+	names := &nameStep{NewUTS: c.owns(unix.CLONE_NEWUTS), Hostname: c.req.Hostname, Domain: c.req.Domain}
+	if c.owns(unix.CLONE_NEWNET) {
+		names.Links = c.req.Links
+	}
+	_ = b.ctl.send(stageStep{Names: names}) // a stage that has failed by now has said why
+	if !laid {
+		var views []cgroupView
+		if c.owns(unix.CLONE_NEWCGROUP) {
+			views = r.cgroups.views
+		}
+		if err := r.lay(b, b.base, views, ""); err != nil {
+			return reply, nil, err
+		}
+	}
+	c.fs = b.base.fs
+	if err := b.base.fill(c.req.Files); err != nil {
+		return reply, nil, err
+	}
+	if err := b.base.addDevices(c.spec.Linux.Devices); err != nil {
+		return reply, nil, err
+	}
+	cfg, give, err := r.initConfig(ctx, c, &sent)
+	if err != nil {
+		return reply, nil, err
+	}
+	cfg.Stdio = io.handOver(&give)
+	_ = b.ctl.send(stageStep{Init: cfg}, give...)
+	if fds, err = r.receiveReady(c, b.ctl, &reply); err != nil {
+		if errors.Is(err, os.ErrClosed) || errors.Is(err, unix.ECONNRESET) || strings.Contains(err.Error(), "EOF") {
+			err = errors.New("the container's first process ended before it was ready")
+			if c.cgroup.oomKilled() {
+				err = errorf(agent.ClassInvalid, "the memory limit is too small for the container to begin")
+			}
+		}
+		return reply, nil, err
+	}
+	want := 1
+	if cfg.Terminal {
+		want = 2
+	}
+	if reply.Error == nil && len(fds) != want {
+		err = fmt.Errorf("the container's first process sent %d descriptors, not %d", len(fds), want)
+	} else if reply.Error != nil {
+		err = reply.Error
+	}
+	if err != nil {
+		closeAll(fds)
+		return reply, nil, err
+	}
+	return reply, fds, nil
+}
 
 // processConfigOf takes what init and exec share from a specification.
 func processConfigOf(p *specs.Process) processConfig {
@@ -42,37 +110,9 @@ func (r *Runtime) initConfig(ctx context.Context, c *container, sent *cleanup.St
 	}
 	cfg = &initConfig{
 		processConfig: processConfigOf(c.spec.Process), ReadOnly: req.Rootfs.ReadOnly,
-		Masked: linux.MaskedPaths, Readonly: linux.ReadonlyPaths, Sysctl: linux.Sysctl,
+		hidden: hidden{Masked: c.covered(linux.MaskedPaths), Readonly: c.covered(linux.ReadonlyPaths)},
 	}
-	cfg.User, cfg.Groups, cfg.Seccomp, cfg.Privileged = req.User, req.Groups, req.Seccomp, req.Privileged
-	if c.owns(unix.CLONE_NEWCGROUP) {
-		cfg.Cgroups = r.cgroups.views
-	}
-	if c.fs == nil {
-		if c.fs, err = r.mountRootfs(c.dir, req.Rootfs, userns, c.rootUID, c.rootGID); err != nil {
-			return nil, nil, err
-		}
-	}
-	rootfd, err := unix.FcntlInt(uintptr(c.fs.mount), unix.F_DUPFD_CLOEXEC, 3)
-	if err != nil {
-		return nil, nil, err
-	}
-	cfg.Rootfs = give(rootfd)
-	closeAll([]int{c.fs.mount}) // the container's own mount from here on
-	c.fs.mount = -1
-	devices := linux.Devices
-	if req.Privileged {
-		all, err := allDevices("/dev")
-		if err != nil {
-			return nil, nil, fmt.Errorf("cannot list the devices: %w", err)
-		}
-		devices = append(all, devices...)
-	}
-	dev, err := deviceTree(devices, linux.UIDMappings, linux.GIDMappings)
-	if err != nil {
-		return nil, nil, err
-	}
-	cfg.Dev = give(dev)
+	cfg.User, cfg.Groups, cfg.Seccomp = req.User, req.Groups, req.Seccomp
 	for _, m := range req.Mounts {
 		sm, fd, err := r.openMount(ctx, c, m, userns)
 		if err != nil {
@@ -84,7 +124,10 @@ func (r *Runtime) initConfig(ctx context.Context, c *container, sent *cleanup.St
 		cfg.Mounts = append(cfg.Mounts, sm)
 	}
 	for i, f := range req.Files {
-		fd, err := c.writeFile(i, f)
+		if len(c.covered([]string{f.Path})) == 0 {
+			continue // it was placed with the foundation
+		}
+		fd, err := cloneTree(unix.AT_FDCWD, filePath(c.dir, i), false)
 		if err != nil {
 			return nil, nil, fmt.Errorf("cannot prepare the file %s: %w", f.Path, err)
 		}
@@ -100,15 +143,6 @@ func (r *Runtime) initConfig(ctx context.Context, c *container, sent *cleanup.St
 	return cfg, fds, nil
 }
 
-// namespaceConfig describes the container's own namespaces.
-func (c *container) namespaceConfig() namespaceConfig {
-	return namespaceConfig{
-		UserNS: c.userNS != nil, NewCgroup: c.owns(unix.CLONE_NEWCGROUP),
-		NewUTS: c.owns(unix.CLONE_NEWUTS), Hostname: c.req.Hostname, Domain: c.req.Domain,
-		NewNet: c.owns(unix.CLONE_NEWNET), Links: c.req.Links,
-	}
-}
-
 // owns says whether the container has a namespace of a kind, and nobody else.
 func (c *container) owns(flag int) bool {
 	if c.joinFlags&flag == 0 {
@@ -122,27 +156,17 @@ func (c *container) owns(flag int) bool {
 	return true
 }
 
-// writeFile keeps a file beside the container and returns a mount of it.
-func (c *container) writeFile(i int, f agent.File) (int, error) {
-	dir := filepath.Join(c.dir, "files")
-	if err := os.Mkdir(dir, 0o700); err != nil && !os.IsExist(err) {
-		return -1, err
+// covered returns those of paths over which the container mounts something.
+func (c *container) covered(paths []string) (list []string) {
+	for _, p := range paths {
+		if slices.ContainsFunc(c.req.Mounts, func(m agent.Mount) bool {
+			target := filepath.Clean(m.Target)
+			return target == "/" || p == target || strings.HasPrefix(p, target+"/")
+		}) {
+			list = append(list, p)
+		}
 	}
-	p := filepath.Join(dir, strconv.Itoa(i))
-	if err := os.WriteFile(p, f.Content, 0o600); err != nil {
-		return -1, err
-	}
-	if err := os.Chown(p, c.rootUID, c.rootGID); err != nil {
-		return -1, err
-	}
-	mode := os.FileMode(f.Mode) & 0o777
-	if mode == 0 {
-		mode = 0o644
-	}
-	if err := os.Chmod(p, mode); err != nil {
-		return -1, err
-	}
-	return cloneTree(unix.AT_FDCWD, p, false)
+	return list
 }
 
 // openMount makes a detached mount of what a Mount names; tmpfs has none yet.

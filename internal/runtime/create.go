@@ -2,12 +2,9 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -112,8 +109,7 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 		return err
 	}
 	linux := c.spec.Linux
-	userNS := flags&unix.CLONE_NEWUSER != 0
-	if userNS || c.joinFlags&unix.CLONE_NEWUSER != 0 {
+	if (flags|c.joinFlags)&unix.CLONE_NEWUSER != 0 {
 		c.rootUID, c.rootGID = mapID(linux.UIDMappings, 0), mapID(linux.GIDMappings, 0)
 		if c.rootUID < 0 || c.rootGID < 0 {
 			return errorf(agent.ClassInvalid, "the container's user namespace has no root")
@@ -123,41 +119,12 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 	if len(c.req.Links) == 1 {
 		nic = c.req.Links[0].Name
 	}
-	b := r.take(flags, joins, nic, linux)
+	b := r.take(flags, joins, nic, c.req.Foundation())
 	if b == nil {
 		if b, err = r.newBlank(c.id, flags, joins); err != nil {
 			return err
 		}
 	}
-	st := b.stack
-	b.stack = nil // the container's from here on
-	c.dir = filepath.Join(r.cfg.Dir, "containers", c.id)
-	if st != nil {
-		c.dir, c.userNS = st.dir, st.userNS
-		if st.is(c.req.Rootfs) {
-			c.fs = st.fs
-		} else if st.fs != nil {
-			st.unmount()
-		}
-	} else if err := os.Mkdir(c.dir, 0o700); err != nil {
-		return errors.Join(fmt.Errorf("cannot make the container's directory: %w", err), b.drop(context.WithoutCancel(ctx)))
-	}
-	cu.Add(func() {
-		os.RemoveAll(filepath.Join(c.dir, "files"))
-		if err := removeDir(c.dir); err != nil {
-			r.log.Warn("a container's directory was left", "container", c.id, "error", err)
-		}
-	})
-	cu.Add(func() {
-		for _, f := range []*os.File{c.mntNS, c.userNS} {
-			if f != nil {
-				f.Close()
-			}
-		}
-		if c.fs != nil {
-			c.fs.close()
-		}
-	})
 	c.cgroup = b.cgroup
 	cu.Add(func() {
 		if err := b.drop(context.WithoutCancel(ctx)); err != nil {
@@ -178,12 +145,14 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 	if c.spec.Process.OOMScoreAdj != nil {
 		r.oomScore(b.pid, *c.spec.Process.OOMScoreAdj)
 	}
-	if userNS && st == nil {
-		if err := writeMaps(b.pid, linux); err != nil {
+	laid := b.base != nil
+	if !laid {
+		if b.base, err = r.survey(b, flags, c.joinFlags&unix.CLONE_NEWUSER != 0, c.req.Foundation()); err != nil {
 			return err
 		}
 	}
 	c.joinFlags |= flags
+	c.dir, c.userNS = b.base.dir, b.base.userNS
 	pid, ctl := b.pid, b.ctl
 	stop := context.AfterFunc(ctx, func() { ctl.Close() })
 	defer stop()
@@ -191,11 +160,7 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 	if c.mntNS, err = os.Open(procPath(pid, "ns/mnt")); err != nil {
 		return fmt.Errorf("cannot open the mount namespace: %w", err)
 	}
-	if c.joinFlags&unix.CLONE_NEWUSER != 0 && c.userNS == nil {
-		if c.userNS, err = os.Open(procPath(pid, "ns/user")); err != nil {
-			return fmt.Errorf("cannot open the user namespace: %w", err)
-		}
-	}
+	cu.Add(func() { c.mntNS.Close() })
 	log, err := openLog(c.req.Log)
 	if err != nil {
 		return err
@@ -213,7 +178,7 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 			io.abandon()
 		}
 	})
-	reply, fds, err := r.configure(ctx, c, b, io)
+	reply, fds, err := r.configure(ctx, c, b, io, laid)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = ctx.Err()
@@ -244,55 +209,8 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 	}
 	ran = true
 	cu.Release()
+	closeAll([]int{b.base.dev})
 	return nil
-}
-
-// configure prepares what the init stage needs, sends it and waits until the
-// stage is ready. Much of what the one does, the other need not wait for.
-func (r *Runtime) configure(ctx context.Context, c *container, b *blank, io *stdio) (reply stageReply, fds []int, err error) {
-	var sent cleanup.Stack // descriptors that the stage gets
-	defer sent.Clean()
-	defer c.closeShares()
-	ns := c.namespaceConfig()
-	if ns.NewNet && b.nic == "" {
-		for _, l := range c.req.Links {
-			if err := r.moveLink(ctx, l.Name, b.pid); err != nil {
-				return reply, nil, err
-			}
-		}
-	}
-	if err := b.ctl.send(ns); err != nil {
-		return reply, nil, err
-	}
-	cfg, give, err := r.initConfig(ctx, c, &sent)
-	if err != nil {
-		return reply, nil, err
-	}
-	cfg.Stdio = io.handOver(&give)
-	_ = b.ctl.send(cfg, give...) // a stage that has failed by now has said why
-	if fds, err = r.receiveReady(c, b.ctl, &reply); err != nil {
-		if errors.Is(err, os.ErrClosed) || errors.Is(err, unix.ECONNRESET) || strings.Contains(err.Error(), "EOF") {
-			err = errors.New("the container's first process ended before it was ready")
-			if c.cgroup.oomKilled() {
-				err = errorf(agent.ClassInvalid, "the memory limit is too small for the container to begin")
-			}
-		}
-		return reply, nil, err
-	}
-	want := 1
-	if cfg.Terminal {
-		want = 2
-	}
-	if reply.Error == nil && len(fds) != want {
-		err = fmt.Errorf("the container's first process sent %d descriptors, not %d", len(fds), want)
-	} else if reply.Error != nil {
-		err = reply.Error
-	}
-	if err != nil {
-		closeAll(fds)
-		return reply, nil, err
-	}
-	return reply, fds, nil
 }
 
 // openLog opens the sink for output frames; an empty path is none.
@@ -305,19 +223,6 @@ func openLog(path string) (io.Writer, error) {
 		return nil, fmt.Errorf("cannot open the output log: %w", err)
 	}
 	return f, nil
-}
-
-func writeMaps(pid int, linux *specs.Linux) error {
-	for file, maps := range map[string][]specs.LinuxIDMapping{"uid_map": linux.UIDMappings, "gid_map": linux.GIDMappings} {
-		var b strings.Builder
-		for _, m := range maps {
-			fmt.Fprintf(&b, "%d %d %d\n", m.ContainerID, m.HostID, m.Size)
-		}
-		if err := os.WriteFile(procPath(pid, file), []byte(b.String()), 0); err != nil {
-			return errorf(agent.ClassInvalid, "cannot map the user namespace: %w", err)
-		}
-	}
-	return nil
 }
 
 // oomScore is best effort: lowering a score takes CAP_SYS_RESOURCE.

@@ -151,8 +151,31 @@ func assemble(rules []deviceRule) []bpfInsn {
 // attachDevices restricts the cgroup at dir. The program lives as long as the cgroup.
 func attachDevices(dir string, rules []deviceRule) error {
 	prog := assemble(rules)
+	fd, err := loadDevices(prog, nil)
+	if err != nil { // once more, to hear why: the verifier takes its time to write
+		log := make([]byte, 16<<10)
+		if fd, err = loadDevices(prog, log); err != nil {
+			return fmt.Errorf("cannot load the device program: %w %s", err, unix.ByteSliceToString(log))
+		}
+	}
+	defer unix.Close(fd)
+	group, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("cannot open the cgroup: %w", err)
+	}
+	defer group.Close()
+	attach := struct{ targetFD, progFD, attachType, flags uint32 }{uint32(group.Fd()), uint32(fd), unix.BPF_CGROUP_DEVICE, unix.BPF_F_ALLOW_MULTI}
+	// SAFETY: attach has the layout of union bpf_attr and lives during the call.
+	if _, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_ATTACH, uintptr(unsafe.Pointer(&attach)), unsafe.Sizeof(attach)); errno != 0 {
+		return fmt.Errorf("cannot attach the device program: %w", errno)
+	}
+	return nil
+}
+
+// loadDevices loads a program; the kernel says in log, if there is one, what is
+// wrong with it.
+func loadDevices(prog []bpfInsn, log []byte) (int, error) {
 	license := []byte("Apache-2.0\x00")
-	log := make([]byte, 16<<10)
 	// union bpf_attr for BPF_PROG_LOAD, linux/bpf.h
 	load := struct {
 		progType, insnCount        uint32
@@ -165,25 +188,17 @@ func attachDevices(dir string, rules []deviceRule) error {
 	}{
 		progType: unix.BPF_PROG_TYPE_CGROUP_DEVICE, insnCount: uint32(len(prog)),
 		insns: unsafe.Pointer(&prog[0]), license: unsafe.Pointer(&license[0]),
-		logLevel: 1, logSize: uint32(len(log)), logBuf: unsafe.Pointer(&log[0]),
 		expectedAttachTyp: unix.BPF_CGROUP_DEVICE,
 	}
 	copy(load.name[:], "abode_devices")
+	if len(log) > 0 {
+		load.logLevel, load.logSize, load.logBuf = 1, uint32(len(log)), unsafe.Pointer(&log[0])
+	}
 	// SAFETY: load has the kernel's layout; it and what it points to live
-	// during the call, as in the one below.
+	// during the call, as in attachDevices.
 	fd, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, uintptr(unsafe.Pointer(&load)), unsafe.Sizeof(load))
 	if errno != 0 {
-		return fmt.Errorf("cannot load the device program: %w %s", errno, unix.ByteSliceToString(log))
+		return -1, errno
 	}
-	defer unix.Close(int(fd))
-	group, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("cannot open the cgroup: %w", err)
-	}
-	defer group.Close()
-	attach := struct{ targetFD, progFD, attachType, flags uint32 }{uint32(group.Fd()), uint32(fd), unix.BPF_CGROUP_DEVICE, unix.BPF_F_ALLOW_MULTI}
-	if _, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_ATTACH, uintptr(unsafe.Pointer(&attach)), unsafe.Sizeof(attach)); errno != 0 {
-		return fmt.Errorf("cannot attach the device program: %w", errno)
-	}
-	return nil
+	return int(fd), nil
 }

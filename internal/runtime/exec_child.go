@@ -27,7 +27,7 @@ type execChild struct {
 // exec makes a child that becomes w once it is told. The child has looked up
 // the users of the container, and user says who of them it is.
 func (s *spawner) exec(ctx context.Context, sp spawn, w *workload, user func(passwd, group []byte) (identity, error)) (int, *execChild, error) {
-	c := &child{work: w, pause: sp.settle != nil, users: [2]uintptr{w.address([]byte("/etc/passwd\x00")), w.address([]byte("/etc/group\x00"))}}
+	c := &child{work: w, pause: sp.settle != nil, users: [2]uintptr{w.address([]byte(passwdFile + "\x00")), w.address([]byte(groupFile + "\x00"))}}
 	for i, fd := range w.streams {
 		if fd < 0 {
 			w.streams[i] = int(s.null.Fd())
@@ -87,11 +87,11 @@ func (s *spawner) exec(ctx context.Context, sp spawn, w *workload, user func(pas
 
 // identify reads the container's users from the child and decides who it is.
 func identify(sync *os.File, w *workload, user func(passwd, group []byte) (identity, error)) error {
-	passwd, err := readChunks(sync, "/etc/passwd")
+	passwd, err := readChunks(sync, passwdFile)
 	if err != nil {
 		return err
 	}
-	group, err := readChunks(sync, "/etc/group")
+	group, err := readChunks(sync, groupFile)
 	if err != nil {
 		return err
 	}

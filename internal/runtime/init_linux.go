@@ -11,20 +11,12 @@ import (
 
 // initMain makes the container from inside its namespaces and becomes its workload.
 func initMain(ctl *control) error {
-	var ns namespaceConfig
-	if _, err := ctl.receive(&ns); err != nil {
-		return fmt.Errorf("cannot read the container's configuration: %w", err)
-	}
-	if err := setUpNamespaces(&ns); err != nil {
+	b := &builder{ctl: ctl}
+	cfg, fds, err := b.steps()
+	if err != nil {
 		return err
 	}
-	var cfg initConfig
-	fds, err := ctl.receive(&cfg)
-	if err != nil {
-		return fmt.Errorf("cannot read the container's configuration: %w", err)
-	}
-	b := &builder{cfg: &cfg, ctl: ctl, fds: fds, root: at(fds, cfg.Rootfs)}
-	if err := b.build(); err != nil {
+	if err := b.build(cfg, fds); err != nil {
 		return err
 	}
 	sent := []int{b.devpts}
@@ -57,10 +49,33 @@ func initMain(ctl *control) error {
 	return p.exec()
 }
 
-// setUpNamespaces makes this process the root of its namespaces, and these the
-// container's.
-func setUpNamespaces(cfg *namespaceConfig) error {
-	if cfg.UserNS {
+// steps does what comes before the container is known, in the order in which it
+// is told, and returns what the container is.
+func (b *builder) steps() (*initConfig, []int, error) {
+	for {
+		var step stageStep
+		fds, err := b.ctl.receive(&step)
+		switch {
+		case err != nil:
+			err = fmt.Errorf("cannot read the container's configuration: %w", err)
+		case step.Namespaces != nil:
+			err = setUpNamespaces(step.Namespaces)
+		case step.Names != nil:
+			err = setUpNames(step.Names)
+		case step.Foundation != nil:
+			err = b.lay(step.Foundation, fds)
+		case step.Init != nil:
+			return step.Init, fds, nil
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+// setUpNamespaces makes this process the root of its namespaces.
+func setUpNamespaces(step *namespaceStep) error {
+	if step.UserNS {
 		if err := becomeRoot(); err != nil {
 			return err
 		}
@@ -69,23 +84,28 @@ func setUpNamespaces(cfg *namespaceConfig) error {
 	if _, err := unix.Setsid(); err != nil && err != unix.EPERM {
 		return fmt.Errorf("cannot begin a session: %w", err)
 	}
-	if cfg.NewCgroup {
+	if step.NewCgroup {
 		// Only now is this process in the cgroups that shall look like the root.
 		if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
 			return fmt.Errorf("cannot make a cgroup namespace: %w", err)
 		}
 	}
-	if cfg.NewNet {
-		if err := setUpLinks(cfg.Links); err != nil {
-			return err
-		}
-	}
-	if cfg.NewUTS {
-		if err := setNames(cfg.Hostname, cfg.Domain); err != nil {
-			return err
-		}
+	if step.NewNet {
+		return setUpLoopback()
 	}
 	return nil
+}
+
+func setUpNames(step *nameStep) error {
+	if step.NewUTS {
+		if err := setNames(step.Hostname, step.Domain); err != nil {
+			return err
+		}
+	}
+	if len(step.Links) == 0 {
+		return nil
+	}
+	return setUpLinks(step.Links)
 }
 
 // becomeRoot makes the capabilities in the user namespace, whose users are

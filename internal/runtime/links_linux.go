@@ -9,6 +9,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"github.com/abode-run/abode/internal/agent"
@@ -26,19 +27,60 @@ func moveLink(name string, pid int) error {
 	return nil
 }
 
+// returnLink takes an interface of pid's network namespace back into the
+// kernel's own.
+func returnLink(name string, pid int) error {
+	ns, err := netns.GetFromPid(pid)
+	if err != nil {
+		return fmt.Errorf("cannot open the network namespace of the interface %s: %w", name, err)
+	}
+	defer ns.Close()
+	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("cannot speak to the network of the interface %s: %w", name, err)
+	}
+	defer h.Close()
+	link, err := h.LinkByName(name)
+	if err == nil {
+		err = h.LinkSetNsPid(link, os.Getpid())
+	}
+	if err != nil {
+		return fmt.Errorf("cannot have the interface %s back: %w", name, err)
+	}
+	return nil
+}
+
 // loopback is the index of lo in every network namespace.
 const loopback = 1
 
-// setUpLinks configures the network namespace that this process stands in.
+func setUpLoopback() error {
+	if err := changeLink(loopback); err != nil {
+		return fmt.Errorf("cannot set up loopback: %w", err)
+	}
+	return nil
+}
+
+// setUp sets an interface up that is configured later. With some drivers that
+// takes long, because memory for what comes in is made ready.
+func setUp(name string) error {
+	link, err := netlink.LinkByName(name)
+	if err == nil {
+		err = changeLink(link.Attrs().Index)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot set up the interface %s: %w", name, err)
+	}
+	return nil
+}
+
+// setUpLinks configures interfaces of the network namespace that this process
+// stands in.
 func setUpLinks(links []agent.Link) error {
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE) // one socket for all
 	if err != nil {
 		return fmt.Errorf("cannot speak to the kernel's network: %w", err)
 	}
 	defer h.Close()
-	if err := changeLink(loopback); err != nil {
-		return fmt.Errorf("cannot set up loopback: %w", err)
-	}
 	for _, l := range links {
 		if err := setUpLink(h, l); err != nil {
 			return fmt.Errorf("cannot set up the interface %s: %w", l.NewName, err)

@@ -94,8 +94,8 @@ func (b *builder) files() error {
 
 // hide covers masked paths and makes others read-only. What is not there
 // needs no hiding.
-func (b *builder) hide() error {
-	for _, p := range b.cfg.Readonly {
+func (b *builder) hide(paths hidden) error {
+	for _, p := range paths.Readonly {
 		t, err := inRoot(b.root, p, unix.O_PATH, 0, 0)
 		if err == unix.ENOENT {
 			continue
@@ -115,12 +115,15 @@ func (b *builder) hide() error {
 			return fmt.Errorf("cannot make %s read-only: %w", p, err)
 		}
 	}
+	if len(paths.Masked) == 0 {
+		return nil
+	}
 	null, err := inRoot(b.root, "/dev/null", unix.O_PATH, 0, 0)
 	if err != nil {
 		return fmt.Errorf("cannot open /dev/null: %w", err)
 	}
 	defer unix.Close(null)
-	for _, p := range b.cfg.Masked {
+	for _, p := range paths.Masked {
 		if err := b.mask(p, null); err != nil {
 			return fmt.Errorf("cannot mask %s: %w", p, err)
 		}

@@ -18,11 +18,11 @@ func (p *program) prepare() (err error) {
 	if p.w, err = newWorkload(p.processConfig, p.fds); err != nil {
 		return err
 	}
-	passwd, err := readDatabase("/etc/passwd")
+	passwd, err := readDatabase(passwdFile)
 	if err != nil {
 		return err
 	}
-	group, err := readDatabase("/etc/group")
+	group, err := readDatabase(groupFile)
 	if err != nil {
 		return err
 	}

@@ -96,7 +96,7 @@ type processConfig struct {
 	Caps          *specs.LinuxCapabilities
 	Rlimits       []specs.POSIXRlimit
 	NoNewPrivs    bool
-	Seccomp       []byte `json:"-"` // the message's Blob
+	Seccomp       []byte `json:"-"` // the blob of the message
 	Terminal      bool
 	Width, Height uint
 	Stdio         [3]int
@@ -104,33 +104,62 @@ type processConfig struct {
 	Reaper        int // this program, to be PID 1 in front of the workload
 }
 
-// Blob is the part of it that is not JSON.
-func (c *processConfig) Blob() *[]byte { return &c.Seccomp }
+// stageStep is a message to the init stage: one of these. The last is Init; a
+// stage that waits for a container may have been told of others ahead.
+type stageStep struct {
+	Namespaces *namespaceStep  `json:",omitempty"` // the first
+	Names      *nameStep       `json:",omitempty"`
+	Foundation *foundationStep `json:",omitempty"`
+	Init       *initConfig     `json:",omitempty"`
+}
 
-// namespaceConfig is what the init stage is told first, without descriptors:
-// it sets its namespaces up while the agent makes its file systems ready.
-type namespaceConfig struct {
-	UserNS           bool
-	NewCgroup        bool
+// Blob is the part of it that is not JSON.
+func (s stageStep) Blob() *[]byte {
+	if s.Init == nil {
+		return new([]byte)
+	}
+	return &s.Init.Seccomp
+}
+
+// namespaceStep sets namespaces up as far as they are the same for all.
+type namespaceStep struct {
+	UserNS    bool
+	NewCgroup bool
+	NewNet    bool
+}
+
+// nameStep tells what the container is called, and its interfaces.
+type nameStep struct {
 	NewUTS           bool
 	Hostname, Domain string
-	NewNet           bool
 	Links            []agent.Link
 }
 
-// initConfig is what it is told then.
+// foundationStep comes with detached mounts: the root file system, /dev, and
+// one for each of Files.
+type foundationStep struct {
+	Privileged bool   // may write to what shows the kernel
+	Up         string // an interface that is set up already; may be empty
+	Cgroups    []cgroupView
+	Sysctl     map[string]string
+	Files      []string
+	hidden
+}
+
+// hidden are paths that the workload sees in part only.
+type hidden struct {
+	Masked   []string `json:",omitempty"`
+	Readonly []string `json:",omitempty"`
+}
+
+// initConfig makes the container and the workload. What lies below a mount is
+// covered by it, so that such files and hidden paths are told again.
 type initConfig struct {
 	processConfig
-	Privileged bool // may write to what shows the kernel
-	Rootfs     int  // mounts, detached
-	Dev        int
-	ReadOnly   bool
-	Mounts     []stageMount
-	Files      []stageMount
-	Masked     []string
-	Readonly   []string
-	Sysctl     map[string]string
-	Cgroups    []cgroupView
+	ReadOnly bool
+	Mounts   []stageMount
+	Files    []stageMount
+	hidden
 }
 
 // stageMount is a mount that the agent prepared, or a tmpfs.

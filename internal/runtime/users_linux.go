@@ -44,6 +44,12 @@ func lookupUser(spec string, additional []string, passwd, group []byte) (identit
 // maxDatabase bounds what is read of an image's passwd and group files.
 const maxDatabase = 16 << 20
 
+// Where an image names its users.
+const (
+	passwdFile = "/etc/passwd"
+	groupFile  = "/etc/group"
+)
+
 // readDatabase reads a file of an image, which may be anything: a pipe that
 // never ends, or missing.
 func readDatabase(path string) ([]byte, error) {
@@ -51,16 +57,21 @@ func readDatabase(path string) ([]byte, error) {
 	if err != nil {
 		return nil, nil // missing or unreadable: numbers still work
 	}
+	return readRegular(f)
+}
+
+// readRegular reads and closes f. What is no regular file is empty.
+func readRegular(f *os.File) ([]byte, error) {
 	defer f.Close()
 	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
 		return nil, nil
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxDatabase+1))
 	if err != nil {
-		return nil, fmt.Errorf("cannot read %s: %w", path, err)
+		return nil, fmt.Errorf("cannot read %s: %w", f.Name(), err)
 	}
 	if len(b) > maxDatabase {
-		return nil, errorf(agent.ClassInvalid, "the image's %s is larger than %d bytes", path, maxDatabase)
+		return nil, errorf(agent.ClassInvalid, "the image's %s is larger than %d bytes", f.Name(), maxDatabase)
 	}
 	return b, nil
 }

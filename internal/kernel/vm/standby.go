@@ -58,8 +58,11 @@ type Ahead struct {
 	NIC    string // a tap, which the container will have
 	CPUs   float64
 	Memory int64
-	Owner  int            // as a Placement's: the container's has to be the same
-	Layers []kernel.Layer // of its image, probably; none: not known
+	Owner  int // as a Placement's: the container's has to be the same
+	// Foundation is probably the container's, with Layers of its image; its root
+	// file system is set here. nil: not known.
+	Foundation *agent.Foundation
+	Layers     []kernel.Layer
 	// Rehearsal is a container that ends at once. Its root file system, log and
 	// the names of its links are set here, and Program is the only file in it.
 	Rehearsal *agent.CreateRequest
@@ -106,9 +109,9 @@ func (p *Provider) Prepare(ctx context.Context, a Ahead) error {
 	b := &standby{guest: g, monitor: monitor, dir: dir, key: s.key, nic: a.NIC}
 	cu.Release()
 	ready := agent.PrepareRequest{NIC: b.Link(0)}
-	if err = b.rehearse(ctx, a.Rehearsal); err == nil && len(a.Layers) > 0 {
-		ready.UIDMappings, ready.GIDMappings = a.Rehearsal.Spec.Linux.UIDMappings, a.Rehearsal.Spec.Linux.GIDMappings
-		ready.Rootfs, err = p.lay(ctx, b, a)
+	if err = b.rehearse(ctx, a.Rehearsal); err == nil && a.Foundation != nil {
+		ready.Foundation = a.Foundation
+		ready.Foundation.Rootfs, err = p.lay(ctx, b, a)
 	}
 	if err == nil {
 		err = b.ready(ctx, &ready)

@@ -13,9 +13,9 @@ import (
 	"github.com/abode-run/abode/internal/kernel"
 )
 
-// prepare makes a standby for a placement, with layers mounted, and returns its
-// hypervisor.
-func prepare(t *testing.T, p *Provider, pl kernel.Placement, layers []kernel.Layer) *process {
+// prepare makes a standby for a placement, with layers mounted for a container
+// that hides paths, and returns its hypervisor.
+func prepare(t *testing.T, p *Provider, pl kernel.Placement, layers []kernel.Layer, hides ...string) *process {
 	t.Helper()
 	p.cfg.Run = filepath.Join(p.cfg.Root, "standby")
 	g := &guest{}
@@ -23,7 +23,13 @@ func prepare(t *testing.T, p *Provider, pl kernel.Placement, layers []kernel.Lay
 	rehearsal.ID = "rehearsal"
 	rehearsal.Spec.Process.Args = []string{Program}
 	rehearsal.Links = []agent.Link{{NewName: "eth0", Addresses: []string{"192.0.2.2/24"}, Gateways: []string{"192.0.2.1"}}}
-	err := p.Prepare(t.Context(), Ahead{ID: "spare-" + pl.ID, NIC: pl.NICs[0], Owner: pl.Owner, CPUs: pl.CPUs, Memory: pl.Memory, Layers: layers, Rehearsal: rehearsal})
+	a := Ahead{ID: "spare-" + pl.ID, NIC: pl.NICs[0], Owner: pl.Owner, CPUs: pl.CPUs, Memory: pl.Memory, Rehearsal: rehearsal}
+	if layers != nil {
+		f := rehearsal.Foundation()
+		f.MaskedPaths = hides
+		a.Layers, a.Foundation = layers, &f
+	}
+	err := p.Prepare(t.Context(), a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,12 +61,15 @@ func noneLeft(t *testing.T, p *Provider) {
 // expected.
 func TestStandby(t *testing.T) {
 	all := layers(t)
-	for name, expected := range map[string][]kernel.Layer{"no image": nil, "this image": all, "another image": all[:1]} {
-		t.Run(name, func(t *testing.T) { testStandby(t, all, expected) })
+	for name, expected := range map[string]struct {
+		layers []kernel.Layer
+		hides  []string
+	}{"no image": {}, "this image": {layers: all}, "another image": {layers: all[:1]}, "another container": {all, []string{"/etc"}}} {
+		t.Run(name, func(t *testing.T) { testStandby(t, all, expected.layers, expected.hides) })
 	}
 }
 
-func testStandby(t *testing.T, layers, expected []kernel.Layer) {
+func testStandby(t *testing.T, layers, expected []kernel.Layer, hides []string) {
 	p := providerOf(t, &fixture.real)
 	pl := placement(t, p)
 	pl.Layers = layers
@@ -70,7 +79,7 @@ func testStandby(t *testing.T, layers, expected []kernel.Layer) {
 	}
 	pl.Shares = []kernel.Share{{Tag: "dir", Path: shared, ReadOnly: true}}
 	addTap(t, &pl)
-	proc := prepare(t, p, pl, expected)
+	proc := prepare(t, p, pl, expected, hides...)
 	k := place(t, p, pl)
 	if pids := k.Processes(); pids[0] != proc.PID {
 		t.Fatalf("the guest is of process %d, not of %d, which was ready", pids[0], proc.PID)
@@ -95,7 +104,7 @@ func testStandby(t *testing.T, layers, expected []kernel.Layer) {
 	}
 	gone(t, p, proc)
 	// What was written is on the container's own disk.
-	proc = prepare(t, p, pl, expected)
+	proc = prepare(t, p, pl, expected, hides...)
 	k = place(t, p, pl)
 	if pids := k.Processes(); pids[0] != proc.PID {
 		t.Errorf("the guest is of process %d, not of %d, which was ready", pids[0], proc.PID)
