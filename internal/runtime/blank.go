@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/abode-run/abode/internal/agent"
@@ -248,6 +249,10 @@ func (r *Runtime) Forget(ctx context.Context, nic string) error {
 	return errors.Join(errs...)
 }
 
+// linkReturns is how long an interface may take to come back when the process
+// that had it has ended: the kernel takes its namespace down later.
+const linkReturns = 2 * time.Second
+
 // moveLink moves an interface into pid's network namespace. One that was
 // prepared for another kind of container comes back first.
 func (r *Runtime) moveLink(ctx context.Context, name string, pid int) error {
@@ -256,7 +261,12 @@ func (r *Runtime) moveLink(ctx context.Context, name string, pid int) error {
 			return err
 		}
 	}
-	return moveLink(name, pid)
+	for deadline := time.Now().Add(linkReturns); ; time.Sleep(10 * time.Millisecond) {
+		err := moveLink(name, pid)
+		if !errors.As(err, new(netlink.LinkNotFoundError)) || ctx.Err() != nil || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 // dropBlanks ends all that nobody has taken. No more are made.

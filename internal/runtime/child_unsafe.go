@@ -97,7 +97,7 @@ func (c *child) run() {
 
 	if c.pause {
 		if c.work != nil { // whose parent's thread does not return to tell
-			c.tell(0, 0)
+			_ = c.tell(0, 0)
 		}
 		step, e = c.wait()
 		if step != 0 {
@@ -118,7 +118,7 @@ func (c *child) run() {
 			goto fail
 		}
 		if r1 != 0 {
-			c.tell(0, int64(r1))
+			_ = c.tell(0, int64(r1))
 			for {
 				syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
 			}
@@ -192,7 +192,7 @@ func (c *child) run() {
 	_, _, e = syscall.RawSyscall6(unix.SYS_EXECVEAT, c.program, uintptr(unsafe.Pointer(c.empty)),
 		uintptr(unsafe.Pointer(c.argv)), uintptr(unsafe.Pointer(c.envp)), unix.AT_EMPTY_PATH, 0)
 fail:
-	c.tell(step, int64(e))
+	_ = c.tell(step, int64(e))
 	for {
 		syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 1, 0, 0)
 	}
