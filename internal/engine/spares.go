@@ -31,6 +31,7 @@ type spares struct {
 	mu    sync.Mutex
 	ready []spare
 	busy  map[kernel.Isolation]bool
+	image string // of the VM that was started last
 }
 
 // spareKind says for which containers a spare is good.
@@ -44,7 +45,7 @@ type spare struct {
 	spareKind
 	id, nic string
 	owner   int    // of a guest; becomes the container's
-	image   string // whose layers a guest has mounted
+	image   string // whose layers a guest has mounted; may be empty
 }
 
 // spareFor returns what a container needs, if it can use a spare at all.
@@ -87,6 +88,15 @@ func (e *Engine) stockSpares(rec *record) {
 	s := &e.spares
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var like *record
+	if kind.wall == kernel.VM {
+		// To give up what was mounted for another image costs more than it
+		// saves; who changes the image twice may do so again.
+		if image := rec.Image.String(); s.image == "" || s.image == image {
+			like = rec
+		}
+		s.image = rec.Image.String()
+	}
 	if s.busy[kind.wall] || !s.missing(kind) {
 		return
 	}
@@ -99,7 +109,7 @@ func (e *Engine) stockSpares(rec *record) {
 		case <-time.After(stockDelay):
 		case <-e.ctx.Done():
 		}
-		for e.makeSpare(kind, rec) {
+		for e.makeSpare(kind, like) {
 		}
 	})
 }
@@ -115,10 +125,10 @@ func (s *spares) missing(kind spareKind) bool {
 	return have < sparesKept[kind.wall]
 }
 
-// makeSpare makes one, best for a container like rec, and says whether another
-// is missing.
-func (e *Engine) makeSpare(kind spareKind, rec *record) (more bool) {
-	made, err := e.prepareSpare(e.ctx, kind, rec)
+// makeSpare makes one, best for a container that is like another (nil: none),
+// and says whether one more is missing.
+func (e *Engine) makeSpare(kind spareKind, like *record) (more bool) {
+	made, err := e.prepareSpare(e.ctx, kind, like)
 	if err != nil && e.ctx.Err() == nil {
 		e.log.Warn("containers start slower: nothing can be made ahead", "isolation", kind.wall, "error", err)
 	}
@@ -146,8 +156,11 @@ func (e *Engine) makeSpare(kind spareKind, rec *record) (more bool) {
 	return more
 }
 
-func (e *Engine) prepareSpare(ctx context.Context, kind spareKind, rec *record) (s spare, err error) {
-	s.spareKind, s.image = kind, rec.Image.String()
+func (e *Engine) prepareSpare(ctx context.Context, kind spareKind, like *record) (s spare, err error) {
+	s.spareKind = kind
+	if like != nil {
+		s.image = like.Image.String()
+	}
 	s.id = network.SpareID()
 	if kind.wall == kernel.VM {
 		if s.owner, err = e.containers.lend(s.id); err != nil {
@@ -158,13 +171,13 @@ func (e *Engine) prepareSpare(ctx context.Context, kind spareKind, rec *record) 
 		e.containers.forget(s.id)
 		return s, err
 	}
-	if err = e.prepareKernel(ctx, s, rec); err != nil {
+	if err = e.prepareKernel(ctx, s, like); err != nil {
 		err = errors.Join(err, e.forget(context.WithoutCancel(ctx), s))
 	}
 	return s, err
 }
 
-func (e *Engine) prepareKernel(ctx context.Context, s spare, rec *record) error {
+func (e *Engine) prepareKernel(ctx context.Context, s spare, like *record) error {
 	if s.wall == kernel.Container {
 		return e.walls.host.Prepare(ctx, s.nic)
 	}
@@ -172,17 +185,18 @@ func (e *Engine) prepareKernel(ctx context.Context, s spare, rec *record) error 
 	if err != nil {
 		return err
 	}
-	like := *rec
-	like.Owner = s.owner
-	next, err := like.request(rehearsalAttachment(s.nic))
-	if err != nil {
-		return err
-	}
 	a := vm.Ahead{ID: s.id, NIC: s.nic, CPUs: s.cpus, Memory: s.memory, Owner: s.owner, Rehearsal: run}
-	img, err := e.images.Get(ctx, s.image) // which may have been removed meanwhile
-	if err == nil && len(rec.namespaces()) == allNamespaces {
-		f := next.Foundation()
-		a.Layers, a.Foundation = kernelLayers(img), &f
+	if like != nil && len(like.namespaces()) == allNamespaces {
+		if img, err := e.images.Get(ctx, s.image); err == nil { // else it was removed meanwhile
+			rec := *like
+			rec.Owner = s.owner
+			next, err := rec.request(rehearsalAttachment(s.nic))
+			if err != nil {
+				return err
+			}
+			f := next.Foundation()
+			a.Layers, a.Foundation = kernelLayers(img), &f
+		}
 	}
 	return e.walls.guest.Prepare(ctx, a)
 }
@@ -216,8 +230,10 @@ func (e *Engine) dropImageless(ctx context.Context) {
 	var gone []spare
 	s.mu.Lock()
 	s.ready = slices.DeleteFunc(s.ready, func(s spare) bool {
-		_, err := e.images.Get(ctx, s.image)
-		if s.wall != kernel.VM || !errdefs.IsNotFound(err) {
+		if s.image == "" {
+			return false
+		}
+		if _, err := e.images.Get(ctx, s.image); !errdefs.IsNotFound(err) {
 			return false
 		}
 		gone = append(gone, s)

@@ -24,7 +24,6 @@ import (
 // periods when a process changes its cgroup and an interface its namespace.
 type blank struct {
 	name   string
-	flags  int    // namespaces of its own
 	nic    string // the interface that waits in its network namespace
 	pid    int
 	ctl    *control
@@ -43,7 +42,7 @@ const refillDelay = 50 * time.Millisecond
 // newBlank makes one, in new namespaces and in those of joins, and with a
 // cgroup called name.
 func (r *Runtime) newBlank(name string, flags int, joins []join) (*blank, error) {
-	b := &blank{name: name, flags: flags}
+	b := &blank{name: name}
 	var err error
 	if b.cgroup, err = r.cgroups.create(filepath.Join(r.cfg.CgroupParent, name)); err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -53,11 +54,16 @@ func attachLoop(path string) (*os.File, error) {
 	return nil, errors.New("cannot make a loop device: all are taken as fast as they are found")
 }
 
-// partitions are numbered as they are added; a device keeps them while it lives.
+// partitions are numbered as they are added.
 var partitions = struct {
 	sync.Mutex
-	made map[agent.Layer]string
-}{made: map[agent.Layer]string{}}
+	made map[agent.Layer]madePartition
+}{made: map[agent.Layer]madePartition{}}
+
+type madePartition struct {
+	number int
+	path   string
+}
 
 // partition adds a partition for a part of a block device, and returns its path.
 func partition(l agent.Layer) (string, error) {
@@ -67,7 +73,7 @@ func partition(l agent.Layer) (string, error) {
 	partitions.Lock()
 	defer partitions.Unlock()
 	if p, ok := partitions.made[l]; ok {
-		return p, nil
+		return p.path, nil
 	}
 	dev, err := os.Open(l.Path)
 	if err != nil {
@@ -86,34 +92,66 @@ func partition(l agent.Layer) (string, error) {
 		sys := filepath.Join("/sys/class/block", part)
 		if start, err := readInt(filepath.Join(sys, "start")); err == nil {
 			if size, err := readInt(filepath.Join(sys, "size")); err == nil && start*512 == l.Offset && size*512 == l.Size {
-				return remember(l, part)
+				return remember(l, n, part)
 			}
 			continue
 		}
-		// struct blkpg_partition and blkpg_ioctl_arg, linux/blkpg.h
-		var p [152]byte
-		binary.NativeEndian.PutUint64(p[0:], uint64(l.Offset))
-		binary.NativeEndian.PutUint64(p[8:], uint64(l.Size))
-		binary.NativeEndian.PutUint32(p[16:], uint32(n))
-		arg := struct {
-			op, flags, datalen int32
-			data               unsafe.Pointer
-		}{op: unix.BLKPG_ADD_PARTITION, datalen: int32(len(p)), data: unsafe.Pointer(&p)}
-		// SAFETY: arg and p have the kernel's layout and live during the call.
-		_, _, errno := unix.Syscall(unix.SYS_IOCTL, dev.Fd(), unix.BLKPG, uintptr(unsafe.Pointer(&arg)))
+		errno := blkpg(dev, unix.BLKPG_ADD_PARTITION, n, l)
 		if errno == unix.EBUSY {
 			continue
 		}
 		if errno != 0 {
 			return "", fmt.Errorf("cannot add a partition to %s: %w", l.Path, errno)
 		}
-		return remember(l, part)
+		return remember(l, n, part)
 	}
 	return "", fmt.Errorf("cannot add a partition to %s: it has 255", l.Path)
 }
 
+// dropPartition takes a part's partition away again, so that another image can
+// be on the disk. Its file system was unmounted a moment ago.
+func dropPartition(l agent.Layer) error {
+	partitions.Lock()
+	defer partitions.Unlock()
+	p, ok := partitions.made[l]
+	if !ok {
+		return nil
+	}
+	dev, err := os.Open(l.Path)
+	if err != nil {
+		return fmt.Errorf("cannot open the disk of the layers: %w", err)
+	}
+	defer dev.Close()
+	for deadline := time.Now().Add(time.Second); ; time.Sleep(5 * time.Millisecond) {
+		errno := blkpg(dev, unix.BLKPG_DEL_PARTITION, p.number, l)
+		if errno == 0 || errno == unix.ENXIO {
+			delete(partitions.made, l)
+			return nil
+		}
+		if errno != unix.EBUSY || time.Now().After(deadline) {
+			return fmt.Errorf("cannot take %s off %s: %w", p.path, l.Path, errno)
+		}
+	}
+}
+
+// blkpg adds or deletes a partition.
+func blkpg(dev *os.File, op int32, n int, l agent.Layer) unix.Errno {
+	// struct blkpg_partition and blkpg_ioctl_arg, linux/blkpg.h
+	var p [152]byte
+	binary.NativeEndian.PutUint64(p[0:], uint64(l.Offset))
+	binary.NativeEndian.PutUint64(p[8:], uint64(l.Size))
+	binary.NativeEndian.PutUint32(p[16:], uint32(n))
+	arg := struct {
+		op, flags, datalen int32
+		data               unsafe.Pointer
+	}{op: op, datalen: int32(len(p)), data: unsafe.Pointer(&p)}
+	// SAFETY: arg and p have the kernel's layout and live during the call.
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, dev.Fd(), unix.BLKPG, uintptr(unsafe.Pointer(&arg)))
+	return errno
+}
+
 // remember makes sure that the device node is there (devtmpfs makes it at once).
-func remember(l agent.Layer, part string) (string, error) {
+func remember(l agent.Layer, n int, part string) (string, error) {
 	p := filepath.Join("/dev", part)
 	if _, err := os.Stat(p); err != nil {
 		b, rerr := os.ReadFile(filepath.Join("/sys/class/block", part, "dev"))
@@ -130,7 +168,7 @@ func remember(l agent.Layer, part string) (string, error) {
 			return "", fmt.Errorf("cannot make a node for %s: %w", part, err)
 		}
 	}
-	partitions.made[l] = p
+	partitions.made[l] = madePartition{n, p}
 	return p, nil
 }
 

@@ -76,6 +76,7 @@ func (l *layers) release(m *layerMount) {
 	}
 	unix.Unmount(m.dir, unix.MNT_DETACH)
 	os.Remove(m.dir)
+	_ = dropPartition(m.key) // who needs its place hears of it
 }
 
 func (m *layerMount) mount() error {

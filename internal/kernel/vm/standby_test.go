@@ -64,7 +64,7 @@ func TestStandby(t *testing.T) {
 	for name, expected := range map[string]struct {
 		layers []kernel.Layer
 		hides  []string
-	}{"no image": {}, "this image": {layers: all}, "another image": {layers: all[:1]}, "another container": {all, []string{"/etc"}}} {
+	}{"no image": {}, "this image": {layers: all}, "another image": {layers: []kernel.Layer{all[1], all[0]}}, "another container": {all, []string{"/etc"}}} {
 		t.Run(name, func(t *testing.T) { testStandby(t, all, expected.layers, expected.hides) })
 	}
 }
