@@ -155,13 +155,19 @@ func Relay(fuse *os.File, stream io.ReadWriteCloser) error {
 	return fmt.Errorf("cannot go on with a share: %w", errors.Join(err, rerr))
 }
 
-// relayRequests returns nil when the file system was unmounted.
+// relayRequests returns nil when the file system was unmounted. Linux says
+// ECONNABORTED instead of ENODEV when that happens in the middle of a read.
 func relayRequests(fuse *os.File, stream io.Writer) error {
 	buf := new(wire.Buffer)
 	for {
 		n, err := fuse.Read(buf.Body())
+		var errno unix.Errno
+		if err != nil && !errors.As(err, &errno) {
+			// The end of the mount, told by the poller, is no error of Linux's.
+			n, err = readNow(fuse, buf.Body())
+		}
 		switch {
-		case errors.Is(err, unix.ENODEV):
+		case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ECONNABORTED):
 			return nil
 		case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EINTR):
 			continue // the request was aborted meanwhile
@@ -172,6 +178,19 @@ func relayRequests(fuse *os.File, stream io.Writer) error {
 			return err
 		}
 	}
+}
+
+// readNow is a read that doesn't wait.
+func readNow(f *os.File, p []byte) (n int, err error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var rerr error
+	if err := raw.Control(func(fd uintptr) { n, rerr = unix.Read(int(fd), p) }); err != nil {
+		return 0, err
+	}
+	return n, rerr
 }
 
 func relayReplies(stream io.Reader, fuse *os.File) error {
