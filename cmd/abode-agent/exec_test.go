@@ -23,7 +23,7 @@ func (h *hostAgent) running(req *agent.CreateRequest) *attached {
 const idle = "trap 'exit 0' TERM; echo up; while :; do sleep 0.1; done"
 
 // exec runs another process to its end.
-func (h *hostAgent) exec(req agent.StartRequest, input string) (*attached, agent.Exit) {
+func (h *hostAgent) exec(req *agent.StartRequest, input string) (*attached, agent.Exit) {
 	h.t.Helper()
 	req.Attach = &allStreams
 	a := h.stream(agent.MethodStart, req)
@@ -45,10 +45,10 @@ func TestExec(t *testing.T) {
 	both(t, func(t *testing.T, h *hostAgent, adapt func(*agent.CreateRequest) *agent.CreateRequest) {
 		req := adapt(h.container(idle))
 		h.running(req)
-		start := func(id string, args ...string) agent.StartRequest {
-			return agent.StartRequest{ProcessRequest: agent.ProcessRequest{ID: req.ID, ExecID: id}, Exec: &agent.ExecRequest{Args: args}}
+		start := func(id string, args ...string) *agent.StartRequest {
+			return &agent.StartRequest{ProcessRequest: agent.ProcessRequest{ID: req.ID, ExecID: id}, Exec: &agent.ExecRequest{Args: args}}
 		}
-		sh := func(id, script string) agent.StartRequest { return start(id, "sh", "-c", script) }
+		sh := func(id, script string) *agent.StartRequest { return start(id, "sh", "-c", script) }
 		a, exit := h.exec(sh("a", "id -u; hostname; echo err >&2; cat /proc/1/cmdline | head -c 7; echo; grep CapEff /proc/self/status; ls -l /proc/self/ns | wc -l; for n in mnt net pid ipc uts cgroup user; do [ $(readlink /proc/self/ns/$n) = $(readlink /proc/1/ns/$n) ] || echo other $n; done; exit 9"), "")
 		if exit.Code != 9 || a.stderr.String() != "err\n" || !strings.HasPrefix(a.out(), "0\nbox\n/bin/sh\nCapEff:\t00000000a80425fb\n") || strings.Contains(a.out(), "other") {
 			t.Errorf("exit %+v, out %q, err %q", exit, a.out(), a.stderr.String())
@@ -106,7 +106,7 @@ func TestManyAtOnce(t *testing.T) {
 			for j := range 4 {
 				var exit agent.Exit
 				p := agent.ProcessRequest{ID: req.ID, ExecID: fmt.Sprint("e", j)}
-				run := agent.StartRequest{ProcessRequest: p, Exec: &agent.ExecRequest{Args: []string{"sh", "-c", "exit 3"}}}
+				run := &agent.StartRequest{ProcessRequest: p, Exec: &agent.ExecRequest{Args: []string{"sh", "-c", "exit 3"}}}
 				if err := errors.Join(h.call(agent.MethodStart, run, nil), h.call(agent.MethodWait, p, &exit)); err != nil || exit.Code != 3 {
 					t.Error(err, exit)
 				}
@@ -144,7 +144,7 @@ func TestTerminal(t *testing.T) {
 
 		req = adapt(h.container(idle))
 		h.running(req)
-		a, exit = h.exec(agent.StartRequest{
+		a, exit = h.exec(&agent.StartRequest{
 			ProcessRequest: agent.ProcessRequest{ID: req.ID, ExecID: "t"},
 			Exec: &agent.ExecRequest{Terminal: true, OpenStdin: true, Width: 50, Height: 10, User: "app",
 				Args: []string{"sh", "-c", "stty size; tty; stat -c '%u %g' $(tty); echo x > /dev/tty; exit 2"}},

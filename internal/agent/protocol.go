@@ -224,12 +224,16 @@ type ProcessRequest struct {
 // ProcessResponse tells a process's ID on the agent's kernel, as the agent's PID namespace numbers it.
 type ProcessResponse struct {
 	PID int
+	// CreateTook is how long the Create of a StartRequest took.
+	CreateTook time.Duration `json:",omitempty"`
 }
 
 // StartRequest starts a process. All that belongs to a start is one call,
 // because calls are what takes time where the agent's kernel is emulated.
 type StartRequest struct {
 	ProcessRequest
+	// Create makes the container first, which stays when it cannot be started.
+	Create *CreateRequest `json:",omitempty"`
 	// Exec is the process, when it is another than the container's own. It is
 	// prepared first.
 	Exec *ExecRequest `json:",omitempty"`
@@ -237,6 +241,14 @@ type StartRequest struct {
 	// When the process has ended and its output was written out, an IOExit
 	// frame follows and the agent closes the stream.
 	Attach *AttachStreams `json:",omitempty"`
+}
+
+// Blob is the part of r that is not JSON.
+func (r *StartRequest) Blob() *[]byte {
+	if r.Create == nil {
+		return new([]byte)
+	}
+	return r.Create.Blob()
 }
 
 // ExecRequest describes another process in a running container. It gets the

@@ -38,9 +38,6 @@ func (e *Engine) Attach(ctx context.Context, name string, opts AttachOptions) (*
 	c.mu.Lock()
 	k := c.kernel
 	if k == nil {
-		k = c.ready
-	}
-	if k == nil {
 		s.pend(c, to)
 	}
 	c.mu.Unlock()
@@ -70,24 +67,46 @@ func (s *Streams) pend(c *Container, to agent.AttachStreams) {
 	}
 }
 
-// launch joins those who wait to a container that is created, and starts it.
-// Who comes from now on is joined at once.
-func (c *Container) launch(ctx context.Context, k kernel.Kernel) (started agent.ProcessResponse, err error) {
+// launch creates the container, joins those who wait to it, and starts it. told
+// gets how it has ended, if that is heard where its output goes; nil: it is not.
+func (c *Container) launch(ctx context.Context, k kernel.Kernel, create *agent.CreateRequest) (started agent.ProcessResponse, told chan agent.Exit, err error) {
 	c.mu.Lock()
 	list := c.pending
-	c.pending, c.ready = nil, k
+	c.pending = nil
 	c.mu.Unlock()
-	at := agent.ProcessRequest{ID: c.id}
-	for _, p := range list[min(1, len(list)):] {
-		if err := p.connect(ctx, k.Agent(), at, p.to); err != nil {
+	req := &agent.StartRequest{ProcessRequest: agent.ProcessRequest{ID: c.id}, Create: create}
+	if len(list) == 0 {
+		return started, nil, k.Agent().Call(ctx, agent.MethodStart, req, &started)
+	}
+	first := list[0]
+	if len(list) > 1 { // the others join what is there, which takes calls of their own
+		if err := k.Agent().Call(ctx, agent.MethodCreate, create, nil); err != nil {
+			for _, p := range list {
+				p.fail(nil)
+			}
+			return started, nil, err
+		}
+		req.Create = nil
+		c.join(ctx, k, list[1:])
+	}
+	told = make(chan agent.Exit, 1)
+	first.exited = func(exit agent.Exit) {
+		select {
+		case told <- exit:
+		default: // an agent may say it twice
+		}
+	}
+	started, err = first.begin(ctx, k.Agent(), *req, first.to)
+	return started, told, err
+}
+
+// join connects those who waited for a start.
+func (c *Container) join(ctx context.Context, k kernel.Kernel, list []*pending) {
+	for _, p := range list {
+		if err := p.connect(ctx, k.Agent(), agent.ProcessRequest{ID: c.id}, p.to); err != nil {
 			c.e.log.Warn("a client cannot be attached", "container", c.id, "error", err)
 		}
 	}
-	req := agent.StartRequest{ProcessRequest: at}
-	if len(list) > 0 { // mostly there is one
-		return list[0].begin(ctx, k.Agent(), req, list[0].to)
-	}
-	return started, k.Agent().Call(ctx, agent.MethodStart, req, &started)
 }
 
 // Resize sets the size of the container's terminal, in characters.

@@ -60,7 +60,11 @@ func (c *Container) borrow(ctx context.Context) (client *agent.Client, back func
 			c.e.log.Warn("the files of a stopped container stay mounted", "container", c.id, "error", err)
 		}
 	})
-	if err := c.create(ctx, k, rec.unstarted(), nil); err != nil {
+	req, err := c.describe(k, rec.unstarted(), nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := k.Agent().Call(ctx, agent.MethodCreate, req, nil); err != nil {
 		return nil, nil, fmt.Errorf("cannot reach the files of container %s: %w", shortID(c.id), fromAgent(err))
 	}
 	return k.Agent(), cu.Release(), nil

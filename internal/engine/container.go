@@ -28,7 +28,6 @@ type Container struct {
 	rec    *record
 	st     status
 	kernel kernel.Kernel // while the phase is active
-	ready  kernel.Kernel // while the workload is created and about to be started
 	// abort ends a start that is under way.
 	abort context.CancelCauseFunc
 	// ended is closed when a container that is active no longer is, cleaned up

@@ -120,7 +120,7 @@ func (x *execution) start(ctx context.Context, client *agent.Client, detach bool
 	var s *Streams
 	var started agent.ProcessResponse
 	if detach {
-		err = client.Call(ctx, agent.MethodStart, run, &started)
+		err = client.Call(ctx, agent.MethodStart, &run, &started)
 	} else {
 		s = newStreams(x.c.e, x.cfg.Tty)
 		s.stdin = x.cfg.AttachStdin

@@ -18,9 +18,23 @@ import (
 // exitKilled is the code of a workload whose kernel or agent ended under it.
 const exitKilled = 137
 
+// askDelay is how long the end of a workload is heard of in another way before
+// its agent is asked: a call that a short life can do without.
+const askDelay = 200 * time.Millisecond
+
 // watchEnd waits for the workload's end and finishes the container then. It
-// leaves everything as it is when the engine closes.
-func (c *Container) watchEnd(k kernel.Kernel) {
+// leaves everything as it is when the engine closes. told may be nil.
+func (c *Container) watchEnd(k kernel.Kernel, told <-chan agent.Exit) {
+	if told != nil {
+		select {
+		case exit := <-told:
+			c.finish(k, exit, "")
+			return
+		case <-time.After(askDelay): // a slow client may hold up what follows its output
+		case <-k.Done():
+		case <-c.e.ctx.Done():
+		}
+	}
 	if exit, why, ok := c.awaitExit(k); ok {
 		c.finish(k, exit, why)
 	}

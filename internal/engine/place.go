@@ -106,11 +106,11 @@ func (c *Container) prepareSources(rec *record) error {
 	return nil
 }
 
-// create makes the container at the agent of k, not started.
-func (c *Container) create(ctx context.Context, k kernel.Kernel, rec *record, att *network.Attachment) error {
+// describe is the container for the agent of k.
+func (c *Container) describe(k kernel.Kernel, rec *record, att *network.Attachment) (*agent.CreateRequest, error) {
 	req, err := rec.request(att)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	req.Rootfs = k.Rootfs()
 	req.Rootfs.ReadOnly = rec.Host.ReadonlyRootfs
@@ -134,7 +134,7 @@ func (c *Container) create(ctx context.Context, k kernel.Kernel, rec *record, at
 	if att != nil {
 		req.Links = []agent.Link{link(att, k.Link(0))}
 	}
-	return k.Agent().Call(ctx, agent.MethodCreate, req, &agent.ProcessResponse{})
+	return req, nil
 }
 
 // shm is a container's /dev/shm.

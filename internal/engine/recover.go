@@ -223,7 +223,7 @@ func (c *Container) adopt(k kernel.Kernel, seen agent.Container) {
 	if err != nil {
 		c.e.log.Error("an adopted container is not recorded", "container", c.id, "error", err)
 	}
-	c.e.watch.Go(func() { c.watchEnd(k) })
+	c.e.watch.Go(func() { c.watchEnd(k, nil) })
 }
 
 // lost ends a container whose workload is not there any more, or never was

@@ -56,7 +56,7 @@ func (c *Container) start(ctx context.Context) error {
 	c.mu.Unlock()
 	err := c.bringUp(ctx, rec)
 	c.mu.Lock()
-	c.abort, c.ready = nil, nil
+	c.abort = nil
 	c.mu.Unlock()
 	if err == nil {
 		c.op.unlock()
@@ -135,22 +135,26 @@ func (c *Container) bringUp(ctx context.Context, rec *record) (err error) {
 	clean("container at its agent", func(ctx context.Context) error {
 		return k.Agent().Call(ctx, agent.MethodDelete, agent.IDRequest{ID: c.id}, nil)
 	})
-	if err := c.create(ctx, k, rec, att); err != nil {
+	req, err := c.describe(k, rec, att)
+	if err != nil {
 		return err
 	}
-	took.lap("create")
-	proc, err := c.launch(ctx, k)
+	proc, told, err := c.launch(ctx, k, req)
 	if err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	took.part("create", proc.CreateTook)
 	took.lap("start")
 	c.mu.Lock()
 	c.kernel = k
 	c.ended = make(chan struct{})
+	late := c.pending
+	c.pending = nil
 	c.mu.Unlock()
+	c.join(ctx, k, late)
 	cu.Release()
 	err = c.setStatus(func(st *status) {
 		*st = status{Phase: phaseRunning, PID: proc.PID, StartedAt: time.Now().UTC(), FinishedAt: st.FinishedAt, Attachment: att}
@@ -163,7 +167,7 @@ func (c *Container) bringUp(ctx context.Context, rec *record) (err error) {
 	c.e.cfg.Observer.Started(rec.Isolation, took.last.Sub(took.began), took.steps)
 	c.e.log.Debug("a container runs", append(took.attrs(), "container", c.id, "isolation", rec.Isolation)...)
 	c.did(ctx, OperationStart, took, nil) // before its end can be told
-	c.e.watch.Go(func() { c.watchEnd(k) })
+	c.e.watch.Go(func() { c.watchEnd(k, told) })
 	if att != nil {
 		c.e.stockSpares(rec)
 	}

@@ -23,10 +23,14 @@ func newStopwatch(ctx context.Context) *stopwatch {
 
 // lap ends a step.
 func (w *stopwatch) lap(step string) {
-	now := time.Now()
-	took := now.Sub(w.last)
+	w.part(step, time.Since(w.last))
+}
+
+// part ends a step that took so long of what has passed since the last.
+func (w *stopwatch) part(step string, took time.Duration) {
+	took = max(0, min(took, time.Since(w.last))) // an agent says what it likes
 	w.steps = append(w.steps, Step{step, took})
-	w.last = now
+	w.last = w.last.Add(took)
 	if w.timing != nil {
 		w.timing.add(step, took)
 	}

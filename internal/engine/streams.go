@@ -55,7 +55,7 @@ func (s *Streams) connect(ctx context.Context, client *agent.Client, at agent.Pr
 // When it cannot be started there is nothing to be seen.
 func (s *Streams) begin(ctx context.Context, client *agent.Client, req agent.StartRequest, to agent.AttachStreams) (started agent.ProcessResponse, err error) {
 	req.Attach = &to
-	if err = s.open(ctx, client, agent.MethodStart, req, &started); err != nil {
+	if err = s.open(ctx, client, agent.MethodStart, &req, &started); err != nil {
 		s.fail(nil)
 	}
 	return started, err

@@ -88,7 +88,15 @@ func mapID(maps []specs.LinuxIDMapping, id int) int {
 
 // Start lets a process's execve happen, and tells begun when it has. With
 // Attach it goes on as Attach does, and ends with a frame that tells the exit.
-func (r *Runtime) Start(ctx context.Context, req *agent.StartRequest, conn io.ReadWriter, begun func(pid int) error) error {
+func (r *Runtime) Start(ctx context.Context, req *agent.StartRequest, conn io.ReadWriter, begun func(agent.ProcessResponse) error) error {
+	var started agent.ProcessResponse
+	if req.Create != nil {
+		began := time.Now()
+		if _, err := r.Create(ctx, req.Create); err != nil {
+			return err
+		}
+		started.CreateTook = time.Since(began)
+	}
 	if req.Exec != nil {
 		if err := r.exec(ctx, req.ProcessRequest, req.Exec); err != nil {
 			return err
@@ -105,7 +113,8 @@ func (r *Runtime) Start(ctx context.Context, req *agent.StartRequest, conn io.Re
 			}
 			return err
 		}
-		return begun(p.pid)
+		started.PID = p.pid
+		return begun(started)
 	}
 	if req.Attach == nil {
 		return start()

@@ -96,12 +96,14 @@ func (s *Server) registerProcesses(r *runtime.Runtime) {
 		if err := c.decode(&req); err != nil {
 			return err
 		}
+		var conn io.ReadWriter = c.stream
 		if req.Attach == nil {
 			c.watch()
 		} else {
+			conn = c.listen()
 			defer c.shut()
 		}
-		return r.Start(c.ctx, &req, c.stream, func(pid int) error { return c.answer(agent.ProcessResponse{PID: pid}) })
+		return r.Start(c.ctx, &req, conn, func(started agent.ProcessResponse) error { return c.answer(started) })
 	}
 	m[agent.MethodResize] = plain(func(_ context.Context, req *agent.ResizeRequest) error {
 		return r.Resize(req.ID, req.ExecID, req.Width, req.Height)

@@ -125,14 +125,14 @@ func asError(err error) *agent.Error {
 
 // decode reads the request's body.
 func (c *call) decode(req any) error {
-	if b, ok := req.(agent.Blobber); ok && len(c.blob) > 0 {
-		*b.Blob() = c.blob
-	}
 	if len(c.body) == 0 {
 		return nil
 	}
 	if err := json.Unmarshal(c.body, req); err != nil {
 		return &agent.Error{Class: agent.ClassInvalid, Message: fmt.Sprintf("cannot read the request %s: %v", c.method, err)}
+	}
+	if b, ok := req.(agent.Blobber); ok && len(c.blob) > 0 {
+		*b.Blob() = c.blob
 	}
 	return nil
 }
@@ -163,6 +163,41 @@ func (c *call) watch() {
 		_, _ = io.Copy(io.Discard, c.stream)
 		c.cancel()
 	}()
+}
+
+// listen is watch for a call that reads the stream later: what it then reads is
+// whole. The call is cancelled when the caller closes before it sends anything.
+func (c *call) listen() io.ReadWriter {
+	e := &early{Stream: c.stream, heard: make(chan struct{})}
+	go func() {
+		e.n, e.err = c.stream.Read(e.first[:])
+		close(e.heard)
+		if e.err != nil {
+			c.cancel()
+		}
+	}()
+	return e
+}
+
+// early is a stream of which one byte is read ahead.
+type early struct {
+	*yamux.Stream
+	heard chan struct{} // closed when the following are set
+	first [1]byte
+	n     int
+	err   error
+}
+
+func (e *early) Read(p []byte) (int, error) {
+	<-e.heard
+	if e.n > 0 && len(p) > 0 {
+		e.n = 0
+		return copy(p, e.first[:]), nil
+	}
+	if e.err != nil {
+		return 0, e.err
+	}
+	return e.Stream.Read(p)
 }
 
 // unary adapts a function from request to response.

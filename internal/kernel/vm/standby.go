@@ -155,10 +155,9 @@ func (b *standby) rehearse(ctx context.Context, req *agent.CreateRequest) error 
 		run.Links[i].Name = b.Link(i)
 	}
 	id := agent.ProcessRequest{ID: run.ID}
-	if err := call(ctx, b.proc, b.client, agent.MethodCreate, &run, nil); err != nil {
-		return err
-	}
-	output, err := b.client.Stream(ctx, agent.MethodStart, agent.StartRequest{ProcessRequest: id, Attach: &agent.AttachStreams{Stdout: true, Stderr: true}}, nil)
+	output, err := b.client.Stream(ctx, agent.MethodStart, &agent.StartRequest{
+		ProcessRequest: id, Create: &run, Attach: &agent.AttachStreams{Stdout: true, Stderr: true},
+	}, nil)
 	if err != nil {
 		return err
 	}
