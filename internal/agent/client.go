@@ -84,7 +84,7 @@ func (c *Client) Stream(ctx context.Context, method string, req, resp any) (net.
 	switch {
 	case err == nil && answer.Error == nil:
 		return conn, nil
-	case err == nil:
+	case err == nil && ctx.Err() == nil:
 		conn.Close()
 		return nil, answer.Error
 	}
