@@ -84,9 +84,7 @@ func (c *child) run() {
 	)
 	afterForkInChild()
 	syscall.RawSyscall(syscall.SYS_CLOSE, c.theirs, 0, 0)
-	if c.njoins > 0 { // it has the agent's memory, which nobody in there may read
-		syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0, 0, 0, 0)
-	}
+	undumpable()
 	step = stepCgroup
 	for i = 0; i < c.ntasks; i++ {
 		_, _, e = syscall.RawSyscall(syscall.SYS_WRITE, c.tasks[i], uintptr(unsafe.Pointer(&c.zero)), 1)
@@ -142,6 +140,7 @@ func (c *child) run() {
 		if e != 0 {
 			goto fail
 		}
+		undumpable()
 	}
 	if c.keepCaps {
 		step = stepCaps

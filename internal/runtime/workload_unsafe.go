@@ -177,6 +177,7 @@ func (w *workload) become() (step int64, e syscall.Errno) {
 	if _, _, e = syscall.RawSyscall(unix.SYS_SETRESUID, id, id, id); e != 0 {
 		return stepUID, e
 	}
+	undumpable()
 	syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 0, 0, 0, 0, 0)
 	// Every change of credentials clears it.
 	if _, _, e = syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0, 0); e != 0 {
@@ -201,6 +202,16 @@ func (w *workload) become() (step int64, e syscall.Errno) {
 		}
 	}
 	return 0, 0
+}
+
+// undumpable keeps the memory of this process, which may be the agent's, from
+// whoever has the privilege to trace in the container. A change of user sets
+// it to what fs.suid_dumpable says (proc(5)).
+//
+//go:norace
+//go:nosplit
+func undumpable() {
+	syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0, 0, 0, 0)
 }
 
 // find looks for the program as execvp(3) does.
