@@ -93,8 +93,7 @@ func (p *Provider) Prepare(ctx context.Context, a Ahead) error {
 	if err != nil {
 		return err
 	}
-	// At the end of the disk, where no layer of a container will be: the
-	// guest's kernel keeps the partition.
+	// At the end of the disk, where no layer of a container will be.
 	lead := imageSize - layer.Size
 	pl := kernel.Placement{ID: a.ID, StateDir: dir, RunDir: dir, Layers: []kernel.Layer{layer}, Owner: a.Owner, NICs: []string{a.NIC}}
 	placed, err := placeLayers(lead, pl.Layers)
