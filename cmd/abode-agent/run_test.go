@@ -93,6 +93,12 @@ func TestStartErrors(t *testing.T) {
 	if !errors.Is(err, &agent.Error{Class: agent.ClassInvalid}) || !strings.Contains(err.Error(), "no matching entries in passwd file") {
 		t.Errorf("unknown user: %v", err)
 	}
+	req = h.container("true") // no kernel maps an ID twice
+	req.Spec.Linux.UIDMappings = append(req.Spec.Linux.UIDMappings, req.Spec.Linux.UIDMappings...)
+	err = h.call(agent.MethodCreate, req, nil)
+	if !errors.Is(err, &agent.Error{Class: agent.ClassInvalid}) || !strings.Contains(err.Error(), "cannot map the user namespace") {
+		t.Errorf("a map that is none: %v", err)
+	}
 	var list agent.ListResponse
 	h.must(agent.MethodList, agent.Empty{}, &list)
 	if len(list.Containers) != 0 {

@@ -31,27 +31,29 @@ type foundation struct {
 
 // survey begins a foundation: it maps the users of b and lets its first process
 // set up namespaces, those of own.
-func (r *Runtime) survey(b *blank, own int, joined bool, of agent.Foundation) (f *foundation, err error) {
-	f = &foundation{of: of, dir: filepath.Join(r.cfg.Dir, "containers", b.name), dev: -1}
+func (r *Runtime) survey(b *blank, own int, joined bool, of agent.Foundation) (*foundation, error) {
+	f := &foundation{of: of, dir: filepath.Join(r.cfg.Dir, "containers", b.name), dev: -1}
 	if err := os.Mkdir(f.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the container's directory: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			err, f = errors.Join(err, f.close()), nil
-		}
-	}()
+	if err := f.begin(b, own, joined); err != nil {
+		return nil, errors.Join(err, f.close())
+	}
+	return f, nil
+}
+
+func (f *foundation) begin(b *blank, own int, joined bool) (err error) {
 	if own&unix.CLONE_NEWUSER != 0 {
-		if err := writeMaps(b.pid, of.UIDMappings, of.GIDMappings); err != nil {
-			return nil, err
+		if err := writeMaps(b.pid, f.of.UIDMappings, f.of.GIDMappings); err != nil {
+			return err
 		}
 	}
 	if own&unix.CLONE_NEWUSER != 0 || joined {
 		if f.userNS, err = os.Open(procPath(b.pid, "ns/user")); err != nil {
-			return nil, fmt.Errorf("cannot open the user namespace: %w", err)
+			return fmt.Errorf("cannot open the user namespace: %w", err)
 		}
 	}
-	return f, b.ctl.send(stageStep{Namespaces: &namespaceStep{
+	return b.ctl.send(stageStep{Namespaces: &namespaceStep{
 		UserNS: f.userNS != nil, NewCgroup: own&unix.CLONE_NEWCGROUP != 0, NewNet: own&unix.CLONE_NEWNET != 0,
 	}})
 }
