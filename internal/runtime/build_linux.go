@@ -62,11 +62,11 @@ func (b *builder) lay(step *foundationStep, fds []int) error {
 	if err := b.hide(step.hidden); err != nil {
 		return err
 	}
-	for _, name := range []string{passwdFile, groupFile} {
-		b.readAhead(name)
-	}
 	if step.Up == "" {
 		return nil
+	}
+	for _, name := range []string{passwdFile, groupFile} {
+		b.readAhead(name)
 	}
 	return setUp(step.Up)
 }

@@ -119,7 +119,8 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 	if len(c.req.Links) == 1 {
 		nic = c.req.Links[0].Name
 	}
-	b := r.take(flags, joins, nic, c.req.Foundation())
+	wanted := c.req.Foundation()
+	b := r.take(flags, joins, nic, wanted)
 	if b == nil {
 		if b, err = r.newBlank(c.id, flags, joins); err != nil {
 			return err
@@ -147,7 +148,7 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 	}
 	laid := b.base != nil
 	if !laid {
-		if b.base, err = r.survey(b, flags, c.joinFlags&unix.CLONE_NEWUSER != 0, c.req.Foundation()); err != nil {
+		if b.base, err = r.survey(b, flags, c.joinFlags&unix.CLONE_NEWUSER != 0, wanted); err != nil {
 			return err
 		}
 	}
