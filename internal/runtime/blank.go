@@ -132,7 +132,9 @@ func (r *Runtime) Prepare(ctx context.Context, req *agent.PrepareRequest) error 
 	b, err := r.blankWith(ctx, req.NIC)
 	if err == nil && req.Foundation != nil {
 		if b.base, err = r.survey(b, commonFlags, false, *req.Foundation); err == nil {
-			err = r.lay(b, b.base, r.cgroups.views, b.nic)
+			if err = r.lay(b, b.base, r.cgroups.views, b.nic); err == nil && b.nic != "" {
+				err = b.settled()
+			}
 		}
 		if err != nil {
 			err = errors.Join(err, b.drop(ctx))
@@ -151,6 +153,20 @@ func (r *Runtime) Prepare(ctx context.Context, req *agent.PrepareRequest) error 
 		return errors.Join(errorf(agent.ClassConflict, "the agent is shutting down"), b.drop(ctx))
 	}
 	return nil
+}
+
+// settled waits until a foundation that was laid ahead stands, and is on the disk.
+func (b *blank) settled() error {
+	var reply stageReply
+	fds, err := b.ctl.receive(&reply)
+	closeAll(fds)
+	switch {
+	case err != nil:
+		return fmt.Errorf("the first process has ended: %w", err)
+	case reply.Error != nil:
+		return reply.Error
+	}
+	return b.base.sync()
 }
 
 // blankWith returns one without a foundation that has an interface: that which

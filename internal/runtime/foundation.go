@@ -164,7 +164,36 @@ func (f *foundation) addDevices(devices []specs.LinuxDevice) error {
 }
 
 // is says whether it is what a container wants.
-func (f *foundation) is(want agent.Foundation) bool { return reflect.DeepEqual(f.of, want) }
+func (f *foundation) is(want agent.Foundation) bool {
+	return reflect.DeepEqual(f.of, want) && f.writable() == nil
+}
+
+// sync writes out what the foundation has made on its disk: where the host's is
+// full, that is better known before a container has it.
+func (f *foundation) sync() error {
+	fd, err := unix.Open(f.fs.upper, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.Syncfs(fd); err != nil {
+		return fmt.Errorf("cannot write to the writable disk: %w", err)
+	}
+	return f.writable()
+}
+
+// writable fails when the kernel has made the disk read-only, because it could
+// not be written to.
+func (f *foundation) writable() error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(f.fs.upper, &st); err != nil {
+		return err
+	}
+	if st.Flags&unix.ST_RDONLY != 0 {
+		return fmt.Errorf("cannot write to the writable disk: %w", unix.EROFS)
+	}
+	return nil
+}
 
 // close gives all back. The process that uses it must have ended.
 func (f *foundation) close() error {

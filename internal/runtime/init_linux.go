@@ -63,7 +63,9 @@ func (b *builder) steps() (*initConfig, []int, error) {
 		case step.Names != nil:
 			err = setUpNames(step.Names)
 		case step.Foundation != nil:
-			err = b.lay(step.Foundation, fds)
+			if err = b.lay(step.Foundation, fds); err == nil && step.Foundation.Up != "" {
+				err = b.ctl.send(stageReply{})
+			}
 		case step.Init != nil:
 			return step.Init, fds, nil
 		}

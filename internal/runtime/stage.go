@@ -139,7 +139,7 @@ type nameStep struct {
 // one for each of Files.
 type foundationStep struct {
 	Privileged bool   // may write to what shows the kernel
-	Up         string // when the container is not known yet: its interface, to be set up already
+	Up         string // when the container is not known yet: its interface, to be set up already, and the agent to be told
 	Cgroups    []cgroupView
 	Sysctl     map[string]string
 	Files      []string
