@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 )
 
@@ -32,8 +33,9 @@ type Network struct {
 	stop   chan struct{}
 	closed bool
 
-	nftMu   sync.Mutex // one transaction at a time, in the order of the ledger's changes
-	guarded bool       // the table of family bridge exists; under nftMu
+	nftMu   sync.Mutex     // one transaction at a time, in the order of the ledger's changes
+	nft     *nftables.Conn // nil: not open; under nftMu
+	guarded bool           // the table of family bridge exists; under nftMu
 
 	uplinkMu sync.Mutex
 	uplinks  map[string]bool
@@ -171,6 +173,11 @@ func (n *Network) downLocked(remove bool) error {
 		n.stop = nil
 	}
 	n.dns.stop()
+	defer func() {
+		n.nftMu.Lock()
+		defer n.nftMu.Unlock()
+		n.hangUp()
+	}()
 	if !remove {
 		return nil
 	}

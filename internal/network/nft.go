@@ -118,16 +118,31 @@ func addElements(c *nftables.Conn, elems map[*nftables.Set][]nftables.SetElement
 	return nil
 }
 
-// transact sends what fill appends as one transaction.
-func (n *Network) transact(fill func(*nftables.Conn) error) error {
-	c, err := nftables.New()
+// transact sends what fill appends as one transaction. One connection serves
+// all: to close one waits until the kernel has freed what earlier transactions
+// replaced (nft_rcv_nl_event in net/netfilter/nf_tables_api.c), a grace period
+// that every start would have to sit out. nftMu is held.
+func (n *Network) transact(fill func(*nftables.Conn) error) (err error) {
+	if n.nft == nil {
+		if n.nft, err = nftables.New(nftables.AsLasting()); err != nil {
+			return err
+		}
+	}
+	if err = fill(n.nft); err == nil {
+		err = n.nft.Flush()
+	}
 	if err != nil {
-		return err
+		n.hangUp() // answers to it, and what was not sent, are not the next one's
 	}
-	if err := fill(c); err != nil {
-		return err
+	return err
+}
+
+// hangUp closes the connection, if there is one. nftMu is held.
+func (n *Network) hangUp() {
+	if n.nft != nil {
+		_ = n.nft.CloseLasting()
+		n.nft = nil
 	}
-	return c.Flush()
 }
 
 // unloadRules removes the tables, if they are there.
