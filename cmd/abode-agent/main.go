@@ -62,7 +62,7 @@ func runGuest() error {
 		// A template has both ready: the one with the guest's interface, and
 		// the one for --network none.
 		for _, nic := range []string{"eth0", ""} {
-			if err := r.Prepare(context.Background(), &agent.PrepareRequest{NIC: nic}); err != nil {
+			if _, err := r.Prepare(context.Background(), &agent.PrepareRequest{NIC: nic}); err != nil {
 				log.Warn("containers start slower", "error", err)
 			}
 		}

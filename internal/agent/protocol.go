@@ -7,7 +7,7 @@ import (
 )
 
 // Version is the protocol's version. A daemon refuses an agent of another one.
-const Version = 4
+const Version = 5
 
 // MaxFrame bounds a request or response frame, in bytes.
 const MaxFrame = 8 << 20
@@ -19,7 +19,7 @@ const (
 	MethodWake     = "wake"     // guest only: what a clone of a template must be given before any workload
 	MethodShutdown = "shutdown" // ends every container, unmounts all; a guest then powers off
 
-	MethodPrepare = "prepare" // PrepareRequest: makes a container's first process ahead, with its interface in place
+	MethodPrepare = "prepare" // PrepareRequest → ProcessResponse: makes a container's first process ahead, with its interface in place
 	MethodForget  = "forget"  // PrepareRequest: ends those that were prepared with that interface; empty: with any
 
 	MethodCreate = "create" // CreateRequest → ProcessResponse: everything up to, not including, the workload's execve
@@ -80,6 +80,9 @@ type PrepareRequest struct {
 	// have as its only one (CreateRequest.Links). What was prepared with it
 	// before ends.
 	NIC string
+	// Comes says that NIC is not there yet: the caller makes it in the network
+	// namespace of the process that the answer tells.
+	Comes bool `json:",omitempty"`
 	// Foundation is laid ahead if it is known. Nothing else may use its disks
 	// until it was given up.
 	Foundation *Foundation `json:",omitempty"`

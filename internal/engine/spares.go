@@ -59,14 +59,24 @@ func spareFor(rec *record) (k spareKind, ok bool) {
 	return k, len(rec.namespaces()) == allNamespaces
 }
 
-// spare takes one for a container. It must be given back, by forget, if the
-// container is not made with it.
-func (e *Engine) spare(rec *record) (spare, bool) {
+// spare takes one for a container, if there can be one. It must be given back,
+// by forget, if the container is not made with it. That of a container which
+// shares the host's kernel is made now when none is ready: it takes what the
+// making of its parts would.
+func (e *Engine) spare(ctx context.Context, rec *record) (s spare, ok bool, err error) {
 	kind, ok := spareFor(rec)
 	if !ok {
-		return spare{}, false
+		return spare{}, false, nil
 	}
-	s := &e.spares
+	if s, ok = e.spares.take(kind); ok || kind.wall != kernel.Container {
+		return s, ok, nil
+	}
+	s, err = e.prepareSpare(ctx, kind, nil)
+	return s, err == nil, err
+}
+
+// take takes one that is ready.
+func (s *spares) take(kind spareKind) (spare, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := slices.IndexFunc(s.ready, func(s spare) bool { return s.spareKind == kind })
@@ -157,30 +167,33 @@ func (e *Engine) makeSpare(kind spareKind, like *record) (more bool) {
 }
 
 func (e *Engine) prepareSpare(ctx context.Context, kind spareKind, like *record) (s spare, err error) {
-	s.spareKind = kind
-	if like != nil {
-		s.image = like.Image.String()
-	}
-	s.id = network.SpareID()
-	if kind.wall == kernel.VM {
+	s.spareKind, s.id = kind, network.SpareID()
+	if kind.wall == kernel.Container {
+		s.nic = e.network.SpareNIC(s.id)
+		var pid int
+		if pid, err = e.walls.host.Prepare(ctx, s.nic); err == nil {
+			err = e.network.SparePair(ctx, s.id, pid)
+		}
+	} else {
+		if like != nil {
+			s.image = like.Image.String()
+		}
 		if s.owner, err = e.containers.lend(s.id); err != nil {
 			return s, err
 		}
+		if s.nic, err = e.network.SpareTap(ctx, s.id, s.owner); err != nil {
+			e.containers.forget(s.id)
+			return s, err
+		}
+		err = e.prepareGuest(ctx, s, like)
 	}
-	if s.nic, err = e.network.Spare(ctx, s.id, kind.wall == kernel.VM, s.owner); err != nil {
-		e.containers.forget(s.id)
-		return s, err
-	}
-	if err = e.prepareKernel(ctx, s, like); err != nil {
+	if err != nil {
 		err = errors.Join(err, e.forget(context.WithoutCancel(ctx), s))
 	}
 	return s, err
 }
 
-func (e *Engine) prepareKernel(ctx context.Context, s spare, like *record) error {
-	if s.wall == kernel.Container {
-		return e.walls.host.Prepare(ctx, s.nic)
-	}
+func (e *Engine) prepareGuest(ctx context.Context, s spare, like *record) error {
 	run, err := rehearsal(s)
 	if err != nil {
 		return err

@@ -184,7 +184,10 @@ func (c *Container) attachNetwork(ctx context.Context, rec *record, cu *cleanup.
 	if err != nil {
 		return nil, 0, err
 	}
-	s, ok := c.e.spare(rec)
+	s, ok, err := c.e.spare(ctx, rec)
+	if err != nil {
+		return nil, 0, err
+	}
 	owner := rec.Owner
 	if ok {
 		req.Spare = s.id
@@ -211,6 +214,11 @@ func (c *Container) attachNetwork(ctx context.Context, rec *record, cu *cleanup.
 			c.e.log.Warn("a failed start leaves something", "what", "network", "container", c.id, "error", err)
 		}
 	})
+	if ok && s.wall == kernel.Container && att.NIC != s.nic { // its link has gone, and it got another
+		if err := c.e.forgetKernel(ctx, s); err != nil {
+			return nil, 0, err
+		}
+	}
 	if err := asAsked(rec.Address, att.Addresses); err != nil {
 		return nil, 0, err
 	}

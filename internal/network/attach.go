@@ -101,7 +101,10 @@ func (n *Network) plug(e lease, b bridge, cu *cleanup.Stack) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cu.Add(func() { _ = n.removeLinks(e.link()) })
+	cu.Add(func() { _ = n.removePort(e) })
+	if err := n.reflect(e); err != nil {
+		return "", err
+	}
 	return nic, nil
 }
 
@@ -193,7 +196,7 @@ func (n *Network) withdrawRules(e lease) error {
 
 // unplug removes a lease's links and then the lease.
 func (n *Network) unplug(e lease) error {
-	if err := n.removeLinks(e.link()); err != nil {
+	if err := n.removePort(e); err != nil {
 		return fmt.Errorf("cannot detach container from the network: %w", err)
 	}
 	n.ledger.release(e.ID)

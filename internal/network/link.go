@@ -55,15 +55,16 @@ func (n *Network) addLink(e lease, b bridge) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return n.addPair(e.ID, mac, b)
+	return n.addPair(e.ID, mac, 0, b)
 }
 
 // peer names the container's end of a veth pair.
 func (n *Network) peer(id string) string { return linkName(n.cfg.Bridge, kindPeer, id) }
 
 // addPair makes a veth pair, plugged in at this side. mac is the container's
-// end's; nil: any.
-func (n *Network) addPair(id string, mac net.HardwareAddr, b bridge) (string, error) {
+// end's; nil: any. That end is made in the network namespace of the process
+// pid; 0: in this one.
+func (n *Network) addPair(id string, mac net.HardwareAddr, pid int, b bridge) (string, error) {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = n.port(id, false)
 	attrs.MasterIndex = b.index
@@ -73,10 +74,13 @@ func (n *Network) addPair(id string, mac net.HardwareAddr, b bridge) (string, er
 	veth.PeerName = n.peer(id)
 	veth.PeerHardwareAddr = mac
 	veth.PeerMTU = uint32(b.mtu)
+	if pid != 0 {
+		veth.PeerNamespace = netlink.NsPid(pid)
+	}
 	err := netlink.LinkAdd(veth)
 	if errors.Is(err, unix.EEXIST) {
 		// Left by a daemon that died before it had written down the lease.
-		if err := n.removeLinks(id); err != nil {
+		if err := removeLink(attrs.Name); err != nil {
 			return "", err
 		}
 		err = netlink.LinkAdd(veth)
@@ -84,16 +88,13 @@ func (n *Network) addPair(id string, mac net.HardwareAddr, b bridge) (string, er
 	if err != nil {
 		return "", fmt.Errorf("cannot make veth pair %s: %w", attrs.Name, err)
 	}
-	if err := setPort(veth); err != nil {
-		return "", errors.Join(err, n.removeLinks(id))
-	}
 	return veth.PeerName, nil
 }
 
 func (n *Network) addTap(id string, owner int, b bridge) (string, error) {
 	name := n.port(id, true)
 	// A tap that is left over may have another owner.
-	if err := n.removeLinks(id); err != nil {
+	if err := removeLink(name); err != nil {
 		return "", err
 	}
 	if err := makeTap(name, owner); err != nil {
@@ -110,35 +111,30 @@ func (n *Network) addTap(id string, owner int, b bridge) (string, error) {
 		if err := netlink.LinkSetMasterByIndex(link, b.index); err != nil {
 			return err
 		}
-		if err := setPort(link); err != nil {
-			return err
-		}
 		return netlink.LinkSetUp(link)
 	}()
 	if err != nil {
-		return "", errors.Join(fmt.Errorf("cannot attach tap %s to bridge %s: %w", name, n.cfg.Bridge, err), n.removeLinks(id))
+		return "", errors.Join(fmt.Errorf("cannot attach tap %s to bridge %s: %w", name, n.cfg.Bridge, err), removeLink(name))
 	}
 	return name, nil
 }
 
-// setPort lets a frame leave through the port that it came from: with
+// reflect lets frames leave through the port that they came from: with
 // bridge-nf-call-iptables a connection of a container to its own published
 // port is turned round inside the bridge.
-func setPort(link netlink.Link) error {
-	if err := netlink.LinkSetHairpin(link, true); err != nil {
-		return fmt.Errorf("cannot set hairpin mode on %s: %w", link.Attrs().Name, err)
+func (n *Network) reflect(e lease) error {
+	if len(e.Ports) == 0 {
+		return nil
+	}
+	port := netlink.LinkAttrs{Name: n.port(e.link(), e.Tap)}
+	if err := netlink.LinkSetHairpin(&netlink.Device{LinkAttrs: port}, true); err != nil {
+		return fmt.Errorf("cannot set hairpin mode on %s: %w", port.Name, err)
 	}
 	return nil
 }
 
-// removeLinks removes what there is of a container's links.
-func (n *Network) removeLinks(id string) error {
-	var errs []error
-	for _, kind := range []string{kindHost, kindTap} {
-		errs = append(errs, removeLink(linkName(n.cfg.Bridge, kind, id)))
-	}
-	return errors.Join(errs...)
-}
+// removePort removes a lease's port, and with it a veth pair's other end.
+func (n *Network) removePort(e lease) error { return removeLink(n.port(e.link(), e.Tap)) }
 
 func removeLink(name string) error {
 	link, err := netlink.LinkByName(name)

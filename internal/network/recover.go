@@ -33,7 +33,7 @@ func (n *Network) Recover(ctx context.Context, live []Request) error {
 			}
 		}
 		if !ok {
-			if err := n.removeLinks(e.link()); err != nil {
+			if err := n.removePort(e); err != nil {
 				return err
 			}
 			n.ledger.release(e.ID)
@@ -93,5 +93,5 @@ func (n *Network) replug(e lease, b bridge) error {
 	if err := netlink.LinkSetMasterByIndex(link, b.index); err != nil {
 		return fmt.Errorf("cannot attach %s to bridge %s: %w", link.Attrs().Name, n.cfg.Bridge, err)
 	}
-	return setPort(link)
+	return n.reflect(e)
 }

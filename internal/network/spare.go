@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 
 	"github.com/vishvananda/netlink"
 )
@@ -15,24 +16,35 @@ func SpareID() string {
 	return "spare-" + hex.EncodeToString(b)
 }
 
-// Spare makes links ahead of the container that will use them, by
-// Request.Spare: a veth pair, or a tap for the user owner. nic is the
-// container's end. Until then nothing passes. They are gone with the bridge,
-// and a pair with the network namespace in which nic ends.
-func (n *Network) Spare(ctx context.Context, id string, tap bool, owner int) (nic string, err error) {
+// SpareTap makes a tap for the user owner ahead of the container that will use
+// it, by Request.Spare, and returns its name. Until then nothing passes. It is
+// gone with the bridge.
+func (n *Network) SpareTap(ctx context.Context, id string, owner int) (nic string, err error) {
 	err = n.withBridge(ctx, func(b bridge) error {
-		if tap {
-			nic, err = n.addTap(id, owner, b)
-		} else {
-			nic, err = n.addPair(id, nil, b)
-		}
+		nic, err = n.addTap(id, owner, b)
 		return err
 	})
 	return nic, err
 }
 
+// SparePair is SpareTap for a veth pair. The container's end is made in the
+// network namespace of the process pid, as SpareNIC, and the pair goes with it:
+// to move an interface there takes grace periods during which nobody else can
+// change the host's network.
+func (n *Network) SparePair(ctx context.Context, id string, pid int) error {
+	return n.withBridge(ctx, func(b bridge) error {
+		_, err := n.addPair(id, nil, pid, b)
+		return err
+	})
+}
+
+// SpareNIC names the container's end of the pair that SparePair makes.
+func (n *Network) SpareNIC(id string) string { return n.peer(id) }
+
 // DropSpare removes a spare that nothing has taken.
-func (n *Network) DropSpare(id string) error { return n.removeLinks(id) }
+func (n *Network) DropSpare(id string) error {
+	return errors.Join(removeLink(n.port(id, false)), removeLink(n.port(id, true)))
+}
 
 // stands says whether the spare of a request is there and plugged in.
 func (n *Network) stands(r Request, b bridge) bool {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // A container may take over a pair that was made ahead; what has vanished is
@@ -19,8 +20,8 @@ func TestSpare(t *testing.T) {
 	before := snapshot(t)
 	n := openNetwork(t, Config{Dir: t.TempDir()})
 	id, lost := SpareID(), SpareID()
-	nic, err := n.Spare(t.Context(), id, false, 0)
-	check(t, err)
+	nic := n.SpareNIC(id)
+	check(t, n.SparePair(t.Context(), id, unix.Gettid()))
 	a, err := n.Attach(t.Context(), Request{ID: "aaaa", Names: []string{"a"}, Spare: id})
 	check(t, err)
 	if a.NIC != nic {
@@ -31,8 +32,8 @@ func TestSpare(t *testing.T) {
 	two := start(t, n, Request{ID: "bbbb"})
 	two.want("tcp", netip.AddrPortFrom(one.addr, 80).String(), "a "+two.addr.String())
 
-	nic, err = n.Spare(t.Context(), lost, false, 0)
-	check(t, err)
+	nic = n.SpareNIC(lost)
+	check(t, n.SparePair(t.Context(), lost, unix.Gettid()))
 	check(t, n.DropSpare(lost))
 	three, err := n.Attach(t.Context(), Request{ID: "cccc", Spare: lost})
 	check(t, err)
@@ -46,7 +47,7 @@ func TestSpare(t *testing.T) {
 	for _, id := range []string{"aaaa", "bbbb", "cccc"} {
 		check(t, n.Detach(t.Context(), id))
 	}
-	tap, err := n.Spare(t.Context(), "tap", true, 524288)
+	tap, err := n.SpareTap(t.Context(), "tap", 524288)
 	check(t, err)
 	four, err := n.Attach(t.Context(), Request{ID: "dddd", Tap: true, Owner: 524288, Spare: "tap"})
 	check(t, err)
@@ -54,8 +55,7 @@ func TestSpare(t *testing.T) {
 		t.Errorf("it got %s, not the spare's %s", four.NIC, tap)
 	}
 	check(t, n.Detach(t.Context(), "dddd"))
-	_, err = n.Spare(t.Context(), SpareID(), false, 0)
-	check(t, err)
+	check(t, n.SparePair(t.Context(), SpareID(), unix.Gettid()))
 	check(t, n.Close(t.Context()))
 	if after := snapshot(t); !slices.Equal(before, after) {
 		t.Errorf("before:\n%s\nafter:\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))

@@ -105,7 +105,7 @@ func (r *Runtime) refill() {
 	}
 	defer r.blanks.filling.Unlock()
 	for r.missing() {
-		if err := r.Prepare(context.Background(), &agent.PrepareRequest{}); err != nil {
+		if _, err := r.Prepare(context.Background(), &agent.PrepareRequest{}); err != nil {
 			r.log.Warn("containers start slower", "error", err)
 			return
 		}
@@ -124,12 +124,13 @@ func (r *Runtime) missing() bool {
 	return !r.blanks.closed && have < r.cfg.Ahead
 }
 
-// Prepare makes a container's first process ahead: a Create whose container
-// has all namespaces of its own, and req.NIC or (if it is empty) no interface
-// in them, takes it. The interface leaves this kernel's own network namespace
-// at once, and ends with the process.
-func (r *Runtime) Prepare(ctx context.Context, req *agent.PrepareRequest) error {
-	b, err := r.blankWith(ctx, req.NIC)
+// Prepare makes a container's first process ahead, and returns its PID: a
+// Create whose container has all namespaces of its own, and req.NIC or (if it
+// is empty) no interface in them, takes it. The interface leaves this kernel's
+// own network namespace at once, unless it comes later, and ends with the
+// process.
+func (r *Runtime) Prepare(ctx context.Context, req *agent.PrepareRequest) (int, error) {
+	b, err := r.blankFor(ctx, req)
 	if err == nil && req.Foundation != nil {
 		if b.base, err = r.survey(b, commonFlags, false, *req.Foundation); err == nil {
 			if err = r.lay(b, b.base, r.cgroups.views, b.nic); err == nil && b.nic != "" {
@@ -141,7 +142,7 @@ func (r *Runtime) Prepare(ctx context.Context, req *agent.PrepareRequest) error 
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("cannot prepare a container: %w", err)
+		return 0, fmt.Errorf("cannot prepare a container: %w", err)
 	}
 	r.blanks.mu.Lock()
 	closed := r.blanks.closed
@@ -150,9 +151,9 @@ func (r *Runtime) Prepare(ctx context.Context, req *agent.PrepareRequest) error 
 	}
 	r.blanks.mu.Unlock()
 	if closed {
-		return errors.Join(errorf(agent.ClassConflict, "the agent is shutting down"), b.drop(ctx))
+		return 0, errors.Join(errorf(agent.ClassConflict, "the agent is shutting down"), b.drop(ctx))
 	}
-	return nil
+	return b.pid, nil
 }
 
 // settled waits until a foundation that was laid ahead stands, and is on the disk.
@@ -169,18 +170,21 @@ func (b *blank) settled() error {
 	return b.base.sync()
 }
 
-// blankWith returns one without a foundation that has an interface: that which
-// has it already, one that waited without, or a new one.
-func (r *Runtime) blankWith(ctx context.Context, nic string) (b *blank, err error) {
-	if nic != "" {
-		if b = r.withdraw(nic); b != nil && b.base == nil {
+// blankFor returns one without a foundation that has the wanted interface: that
+// which has it already, one that waited without, or a new one.
+func (r *Runtime) blankFor(ctx context.Context, req *agent.PrepareRequest) (b *blank, err error) {
+	if req.NIC != "" {
+		if b = r.withdraw(req.NIC); b != nil && b.base == nil {
 			return b, nil
 		}
-		if b != nil {
+		again := b != nil
+		if again {
 			if err := r.giveUp(ctx, b); err != nil {
 				return nil, err
 			}
-			b = r.withdraw("")
+		}
+		if b = nil; again || req.Comes {
+			b = r.waiting()
 		}
 	}
 	if b == nil {
@@ -190,13 +194,35 @@ func (r *Runtime) blankWith(ctx context.Context, nic string) (b *blank, err erro
 			return nil, err
 		}
 	}
-	if nic != "" {
-		if err := moveLink(nic, b.pid); err != nil {
+	if req.NIC != "" && !req.Comes {
+		if err := moveLink(req.NIC, b.pid); err != nil {
 			return nil, errors.Join(err, b.drop(ctx))
 		}
-		b.nic = nic
 	}
+	b.nic = req.NIC
 	return b, nil
+}
+
+// waiting takes one that has no interface and lives, or returns nil. The next
+// is made soon.
+func (r *Runtime) waiting() *blank {
+	b := r.withdraw("")
+	if b == nil {
+		return nil
+	}
+	time.AfterFunc(refillDelay, r.refill)
+	if b.alive() {
+		return b
+	}
+	r.bury(b)
+	return nil
+}
+
+// bury drops a blank that has ended by itself.
+func (r *Runtime) bury(b *blank) {
+	if err := b.drop(context.Background()); err != nil {
+		r.log.Warn("a prepared container ended by itself, and its cgroup was left", "error", err)
+	}
 }
 
 // giveUp ends a blank, but not its interface, which comes back.
@@ -238,9 +264,7 @@ func (r *Runtime) take(flags int, joins []join, nic string, want agent.Foundatio
 	if b.alive() {
 		return b
 	}
-	if err := b.drop(context.Background()); err != nil {
-		r.log.Warn("a prepared container ended by itself, and its cgroup was left", "error", err)
-	}
+	r.bury(b)
 	return nil
 }
 

@@ -63,7 +63,10 @@ func (s *Server) register(cfg Config) {
 
 func (s *Server) registerContainers(r *runtime.Runtime) {
 	m := s.methods
-	m[agent.MethodPrepare] = plain(r.Prepare)
+	m[agent.MethodPrepare] = unary(func(ctx context.Context, req *agent.PrepareRequest) (agent.ProcessResponse, error) {
+		pid, err := r.Prepare(ctx, req)
+		return agent.ProcessResponse{PID: pid}, err
+	})
 	m[agent.MethodForget] = plain(func(ctx context.Context, req *agent.PrepareRequest) error { return r.Forget(ctx, req.NIC) })
 	m[agent.MethodCreate] = unary(func(ctx context.Context, req *agent.CreateRequest) (agent.ProcessResponse, error) {
 		pid, err := r.Create(ctx, req)

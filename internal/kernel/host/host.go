@@ -113,28 +113,30 @@ func (p *Provider) Info(ctx context.Context) (agent.InfoResponse, error) {
 	return info, a.client.Call(ctx, agent.MethodInfo, agent.Empty{}, &info)
 }
 
-// Prepare lets the agent make a container's first process ahead, in whose
-// network namespace the host's interface nic waits.
-func (p *Provider) Prepare(ctx context.Context, nic string) error {
-	return p.call(ctx, agent.MethodPrepare, nic)
+// Prepare lets the agent, which is started if need be, make the first process
+// of a container that will have the interface nic, and returns its PID. The
+// caller makes nic in that process's network namespace.
+func (p *Provider) Prepare(ctx context.Context, nic string) (pid int, err error) {
+	a, err := p.ensure(ctx, true)
+	if err != nil {
+		return 0, err
+	}
+	var made agent.ProcessResponse
+	err = a.client.Call(ctx, agent.MethodPrepare, agent.PrepareRequest{NIC: nic, Comes: true}, &made)
+	return made.PID, err
 }
 
 // Forget ends what was prepared with nic (empty: all) and taken by no
 // container. Without an agent there is nothing.
 func (p *Provider) Forget(ctx context.Context, nic string) error {
-	err := p.call(ctx, agent.MethodForget, nic)
+	a, err := p.ensure(ctx, false)
 	if errors.Is(err, kernel.ErrGone) {
 		return nil
 	}
-	return err
-}
-
-func (p *Provider) call(ctx context.Context, method, nic string) error {
-	a, err := p.ensure(ctx, false)
 	if err != nil {
 		return err
 	}
-	return a.client.Call(ctx, method, agent.PrepareRequest{NIC: nic}, nil)
+	return a.client.Call(ctx, agent.MethodForget, agent.PrepareRequest{NIC: nic}, nil)
 }
 
 // Close ends the agent if it has no container, and leaves it otherwise. The
