@@ -106,6 +106,9 @@ func (c *Container) finish(k kernel.Kernel, exit agent.Exit, why string) {
 		c.fade(k, rec, exit, ran)
 		return
 	}
+	if err := c.setStatus(func(st *status) { st.Ended = &ended{exit, why} }); err != nil {
+		c.e.log.Warn("an exit code is lost if the daemon ends now", "container", c.id, "error", err)
+	}
 	c.giveBack(k, remove && rec.discards())
 	c.endExecs()
 	var done chan struct{}
@@ -115,7 +118,7 @@ func (c *Container) finish(k kernel.Kernel, exit agent.Exit, why string) {
 	err := c.setStatus(func(st *status) {
 		c.kernel, done = nil, c.ended
 		waiting = c.take(container.WaitConditionNotRunning, container.WaitConditionNextExit)
-		st.Phase, st.PID, st.Attachment = phaseExited, 0, nil
+		st.Phase, st.PID, st.Attachment, st.Ended = phaseExited, 0, nil, nil
 		st.ExitCode, st.OOMKilled, st.Error, st.FinishedAt = exit.Code, exit.OOMKilled, why, exit.At
 	})
 	if err != nil {

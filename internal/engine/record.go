@@ -9,6 +9,7 @@ import (
 	"github.com/moby/moby/api/types/mount"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/abode-run/abode/internal/agent"
 	"github.com/abode-run/abode/internal/kernel"
 	"github.com/abode-run/abode/internal/network"
 )
@@ -87,9 +88,18 @@ type status struct {
 	StartedAt  time.Time           `json:",omitzero"`
 	FinishedAt time.Time           `json:",omitzero"`
 	Attachment *network.Attachment `json:",omitempty"` // while it has a place in the network
+	// Ended is how the workload has ended, while what it had of the host is
+	// being given back: afterwards nobody else knows.
+	Ended *ended `json:",omitempty"`
 	// Borrowed says that a kernel was placed for the files of a stopped
 	// container. A daemon that finds it on disk takes that kernel away.
 	Borrowed bool `json:",omitempty"`
+}
+
+// ended is an end, and why when that is not the workload's doing.
+type ended struct {
+	agent.Exit
+	Why string `json:",omitempty"`
 }
 
 // idle is the phase of a container that has ended or never ran.

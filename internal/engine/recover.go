@@ -237,7 +237,11 @@ func (c *Container) lost(k kernel.Kernel) {
 		if k == nil {
 			k = goneKernel{}
 		}
-		c.finish(k, agent.Exit{Code: exitKilled, At: time.Now()}, "the container ended while no daemon was running, with its agent or with the machine")
+		end := st.Ended
+		if end == nil {
+			end = &ended{agent.Exit{Code: exitKilled, At: time.Now()}, "the container ended while no daemon was running, with its agent or with the machine"}
+		}
+		c.finish(k, end.Exit, end.Why)
 		return
 	}
 	if k != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 
+	"github.com/abode-run/abode/internal/agent"
 	"github.com/abode-run/abode/internal/kernel"
 	"github.com/abode-run/abode/internal/state"
 )
@@ -70,6 +71,7 @@ func TestHalfDone(t *testing.T) {
 	removing := l.create("removing", kernel.Container, nil, "true")
 	starting := l.create("starting", kernel.Container, nil, "true")
 	running := l.create("running", kernel.Container, nil, "true")
+	ending := l.create("ending", kernel.Container, nil, "true")
 	borrowed := l.create("borrowed", kernel.Container, nil, "true")
 	halfCreated := l.create("half", kernel.Container, nil, "true")
 	l.close()
@@ -82,6 +84,7 @@ func TestHalfDone(t *testing.T) {
 	write(removing, status{Phase: phaseRemoving})
 	write(starting, status{Phase: phaseStarting})
 	write(running, status{Phase: phaseRunning, StartedAt: time.Now().Add(-time.Minute)})
+	write(ending, status{Phase: phaseRunning, StartedAt: time.Now().Add(-time.Minute), Ended: &ended{agent.Exit{Code: 9, At: time.Now()}, ""}})
 	write(borrowed, status{Phase: phaseCreated, Borrowed: true})
 	if err := os.Remove(l.dirs.Records(halfCreated, false).State()); err != nil {
 		t.Fatal(err)
@@ -105,6 +108,9 @@ func TestHalfDone(t *testing.T) {
 	if st := l.state(running); st.Status != "exited" || st.ExitCode != 137 || st.Error == "" {
 		t.Errorf("what ran when the machine ended: %+v", st)
 	}
+	if st := l.state(ending); st.Status != "exited" || st.ExitCode != 9 || st.Error != "" {
+		t.Errorf("what had ended, and was being taken away: %+v", st)
+	}
 	for _, id := range []string{created, starting, borrowed} {
 		if st := l.state(id); st.Status != "created" {
 			t.Errorf("%+v", st)
@@ -112,7 +118,7 @@ func TestHalfDone(t *testing.T) {
 		l.start(id)
 		l.wait(id, container.WaitConditionNotRunning)
 	}
-	if vs, _ := l.Volumes().List(); len(vs) != 5 { // an anonymous one each, but the half-created's
+	if vs, _ := l.Volumes().List(); len(vs) != 6 { // an anonymous one each, but the half-created's
 		t.Errorf("%d volumes", len(vs))
 	}
 	if err := l.RemoveVolume(t.Context(), mountName(l, created), false); !errdefs.IsConflict(err) {
