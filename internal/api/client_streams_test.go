@@ -8,9 +8,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/coder/websocket"
 	"github.com/moby/moby/api/types"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
@@ -41,6 +44,50 @@ func testAttach(t *testing.T, tc *caseContext) {
 		t.Errorf("%d of %d bytes of output came back; error output %q", len(stdout), len(input), stderr)
 	}
 	if code := tc.exitCode(t, id); code != 5 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// testWebSocket attaches as a page in a browser does, whose input is text.
+func testWebSocket(t *testing.T, tc *caseContext) {
+	id := tc.create(t, container.Config{Cmd: []string{"sh", "-c", "read a; echo got-$a; cat; echo over >&2; sleep 1; exit 6"}, OpenStdin: true, StdinOnce: true, AttachStdin: true})
+	dialer := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return tc.c.Dialer()(ctx) }}}
+	attach := func(header http.Header) (*websocket.Conn, *http.Response, error) {
+		return websocket.Dial(t.Context(), "ws://engine/v1.44/containers/"+id+"/attach/ws?stream=1&stdin=1&stdout=1&stderr=1", &websocket.DialOptions{HTTPClient: dialer, HTTPHeader: header})
+	}
+	if c, resp, err := attach(http.Header{"Origin": {"https://elsewhere.example"}}); err == nil {
+		c.CloseNow()
+		t.Error("a page of another origin got in")
+	} else if resp == nil || resp.StatusCode != http.StatusForbidden {
+		t.Errorf("a page of another origin: %v", err)
+	}
+	c, _, err := attach(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	tc.start(t, id)
+	for _, m := range []string{"one\n", "two\n"} {
+		if err := c.Write(t.Context(), websocket.MessageText, []byte(m)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out strings.Builder
+	for !strings.Contains(out.String(), "two") {
+		kind, p, err := c.Read(t.Context())
+		if err != nil {
+			t.Fatalf("after %q: %v", out.String(), err)
+		}
+		if kind != websocket.MessageBinary {
+			t.Errorf("output came as %v", kind)
+		}
+		out.Write(p)
+	}
+	if out.String() != "got-one\ntwo\n" {
+		t.Errorf("output %q", out.String())
+	}
+	c.Close(websocket.StatusNormalClosure, "") // the end of its input
+	if code := tc.exitCode(t, id); code != 6 {
 		t.Errorf("exit code %d", code)
 	}
 }

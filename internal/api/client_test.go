@@ -53,7 +53,7 @@ func TestClient(t *testing.T) {
 				t.Skipf("nothing runs behind this wall here: %v", err)
 			}
 			for name, f := range map[string]func(*testing.T, *caseContext){
-				"life": testLife, "attach": testAttach, "detach": testDetach, "wait": testWait, "logs": testLogs,
+				"life": testLife, "attach": testAttach, "detach": testDetach, "websocket": testWebSocket, "wait": testWait, "logs": testLogs,
 				"exec": testExec, "files": testFiles, "stats": testStats, "metrics": testMetrics, "events": testEvents, "errors": testErrors,
 			} {
 				t.Run(name, func(t *testing.T) { f(t, tc) })

@@ -28,6 +28,7 @@ func (s *server) containerRoutes() []route {
 		{"POST", "/containers/{name}/resize", s.containersResize},
 		{"POST", "/containers/{name}/wait", s.containersWait},
 		{"POST", "/containers/{name}/attach", s.containersAttach},
+		{"GET", "/containers/{name}/attach/ws", s.containersAttachWebSocket},
 		{"GET", "/containers/{name}/logs", s.containersLogs},
 		{"GET", "/containers/{name}/top", s.containersTop},
 		{"GET", "/containers/{name}/stats", s.containersStats},

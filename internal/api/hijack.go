@@ -18,7 +18,7 @@ import (
 // exec's streams go raw both ways. Reading sees the client's standard input,
 // with end of file when the client closed its half; CloseWrite closes ours.
 type hijacked struct {
-	net.Conn
+	io.ReadWriteCloser
 	// ctx ends when the client hangs up for good, which is more than having
 	// closed its half, when it detaches, and with shut.
 	ctx    context.Context
@@ -66,12 +66,18 @@ func hijack(w http.ResponseWriter, r *http.Request, contentType string) (*hijack
 		nc.Close()
 		return nil, fmt.Errorf("cannot take the connection over: %w", err)
 	}
-	// The request's context is of no use any more: net/http has let go of the
-	// connection and does not see it break.
-	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
-	c := &hijacked{Conn: nc, ctx: ctx, cancel: cancel, r: buffered(rw.Reader, nc), ended: make(chan struct{})}
+	c := takenOver(r, nc, buffered(rw.Reader, nc))
 	c.stop = watchHangup(nc, c.gone)
 	return c, nil
+}
+
+// takenOver is a connection that net/http has given up, which begins with what
+// in says.
+func takenOver(r *http.Request, conn io.ReadWriteCloser, in io.Reader) *hijacked {
+	// The request's context is of no use any more: net/http does not see the
+	// connection break.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+	return &hijacked{ReadWriteCloser: conn, ctx: ctx, cancel: cancel, r: in, stop: func() {}, ended: make(chan struct{})}
 }
 
 // gone ends the context of a client that has hung up. The process behind it
@@ -119,7 +125,7 @@ func (c *hijacked) Read(p []byte) (int, error) {
 
 // CloseWrite ends our half, when the connection has halves.
 func (c *hijacked) CloseWrite() error {
-	if cw, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+	if cw, ok := c.ReadWriteCloser.(interface{ CloseWrite() error }); ok {
 		return cw.CloseWrite()
 	}
 	return nil
@@ -164,6 +170,6 @@ func (c *hijacked) shut() {
 	c.once.Do(func() {
 		c.cancel()
 		c.stop()
-		c.Conn.Close()
+		c.ReadWriteCloser.Close()
 	})
 }

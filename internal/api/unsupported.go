@@ -20,7 +20,6 @@ func (s *server) unsupportedRoutes() []route {
 	swarm := refuse(&apiError{errdefs.ErrNotImplemented, "swarm mode is not supported: abode runs containers on one machine"})
 	plugins := refuse(&apiError{errdefs.ErrNotImplemented, "plugins are not supported"})
 	checkpoint := refuse(later("make checkpoints of containers", ""))
-	ws := refuse(later("attach through a web socket", "Use POST /containers/{id}/attach"))
 
 	rs := []route{
 		{"POST", "/build", noBuild},
@@ -31,7 +30,6 @@ func (s *server) unsupportedRoutes() []route {
 		{"POST", "/commit", commit},
 		{"POST", "/images/{name:.*}/push", push},
 		{"GET", "/images/search", search},
-		{"GET", "/containers/{name}/attach/ws", ws},
 		{"GET", "/plugins", func(w http.ResponseWriter, r *http.Request) error {
 			return writeJSON(w, http.StatusOK, []struct{}{})
 		}},
