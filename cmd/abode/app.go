@@ -21,6 +21,7 @@ type app struct {
 	in       *os.File
 	out, err *os.File
 	address  string // --host
+	tls      certificates
 
 	trace *tracer // nil: nothing is traced
 
@@ -51,9 +52,18 @@ func (a *app) client() (*client.Client, error) {
 	if a.trace != nil {
 		opts = append(opts, a.trace.options()...)
 	}
+	hint := "; expected unix:///PATH or tcp://HOST:PORT"
+	if strings.HasPrefix(host.Address, "tcp://") {
+		hint = ""
+		tls, err := a.tls.option(os.Getenv("ABODE_CERT_PATH"))
+		if err != nil {
+			return nil, fmt.Errorf("cannot use the engine at %s: %w", host.Address, err)
+		}
+		opts = append(opts, tls)
+	}
 	c, err := client.New(opts...)
 	if err != nil {
-		return nil, fmt.Errorf("cannot use the engine's address %q: %w; expected unix:///PATH or tcp://HOST:PORT", host.Address, err)
+		return nil, fmt.Errorf("cannot use the engine at %s: %w%s", host.Address, err, hint)
 	}
 	a.api = c
 	return c, nil

@@ -36,6 +36,7 @@ the host's, or with --isolation vm on a kernel of its own. Everything else
 		return exit(125, fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath()))
 	})
 	root.PersistentFlags().StringVarP(&a.address, "host", "H", "", "engine to talk to (default $ABODE_HOST, else unix:///run/abode/abode.sock)")
+	a.tls.register(root.PersistentFlags())
 	root.AddGroup(
 		&cobra.Group{ID: groupContainers, Title: "Containers:"},
 		&cobra.Group{ID: groupImages, Title: "Images:"},

@@ -10,18 +10,20 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/abode-run/abode/internal/api"
 	"github.com/abode-run/abode/internal/engine"
 	"github.com/abode-run/abode/internal/kernel"
 	"github.com/abode-run/abode/internal/version"
 )
 
 type options struct {
-	root, run, bridge, subnet    string
-	hosts                        []string
-	isolation, hostsDir          string
-	group, logLevel, agentBinary string
-	metricsAddr                  string
-	debug, ahead                 bool
+	root, run, bridge, subnet string
+	hosts                     []string
+	isolation, hostsDir       string
+	logLevel, agentBinary     string
+	access                    api.Access
+	metricsAddr               string
+	debug, ahead              bool
 
 	level  slog.Level
 	prefix netip.Prefix
@@ -37,13 +39,16 @@ func parse(args []string) (options, error) {
 	f.SortFlags = false
 	f.StringVar(&o.root, "root", "/var/lib/abode", "directory of what lasts: images, containers, volumes")
 	f.StringVar(&o.run, "run", "/run/abode", "directory of what lasts until reboot: sockets, virtual machines")
-	f.StringArrayVarP(&o.hosts, "host", "H", nil, "address to serve the API on: unix://PATH, tcp://LOOPBACK:PORT or fd://; repeatable (default unix://RUN/abode.sock)")
+	f.StringArrayVarP(&o.hosts, "host", "H", nil, "address to serve the API on: unix://PATH, tcp://ADDRESS:PORT (with --tlscacert, --tlscert and --tlskey) or fd://; repeatable (default unix://RUN/abode.sock)")
 	f.StringVar(&o.bridge, "bridge", "abode0", "name of the network bridge; each engine needs its own")
 	f.StringVar(&o.subnet, "subnet", "", "IPv4 subnet of the bridge (default: one that is free)")
 	f.StringVar(&o.isolation, "default-isolation", string(kernel.Container), "wall around containers that ask for none: container or vm")
 	f.StringVar(&o.hostsDir, "hosts-dir", "", "directory of registries' hosts.toml (default /etc/abode/hosts.d)")
 	f.BoolVar(&o.ahead, "ahead", true, "keep interfaces, and while virtual machines are used one of them, ready for the next container")
-	f.StringVarP(&o.group, "group", "G", "", "group that may use the API's unix sockets")
+	f.StringVarP(&o.access.Group, "group", "G", "", "group that may use the API's unix sockets")
+	f.StringVar(&o.access.TLS.CA, "tlscacert", "", "file of the CA whose certificates clients on TCP need")
+	f.StringVar(&o.access.TLS.Cert, "tlscert", "", "file of the server's certificate, for TCP")
+	f.StringVar(&o.access.TLS.Key, "tlskey", "", "file of its key")
 	f.StringVar(&o.metricsAddr, "metrics-addr", "", "TCP address that serves /metrics alone, for Prometheus, such as 127.0.0.1:9323 (default: none)")
 	f.StringVar(&o.agentBinary, "agent", "", "the abode-agent program (default: beside aboded)")
 	f.StringVarP(&o.logLevel, "log-level", "l", "info", "debug, info, warn or error")

@@ -39,7 +39,7 @@ func serve(ctx context.Context, h http.Handler, o options, log *slog.Logger) err
 		}
 	}
 	for _, host := range o.hosts {
-		ls, err := api.Listen(host, o.group)
+		ls, err := api.Listen(host, o.access)
 		if err != nil {
 			closeAll()
 			return err

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -12,9 +13,13 @@ import (
 // also while nobody reads or writes it. It looks at a duplicate of the socket,
 // which the runtime's poller tells of each change, so that the connection's
 // own reader and writer are not disturbed. Over TCP a close looks like a closed
-// half until something is written; there it sees resets alone. stop ends the
-// watch.
+// half until something is written; but with TLS, a half is closed by an alert,
+// and the end of the connection below is the end of it. stop ends the watch.
 func watchHangup(conn net.Conn, gone func()) (stop func()) {
+	ends := int16(unix.POLLHUP | unix.POLLERR)
+	if t, ok := conn.(*tls.Conn); ok {
+		conn, ends = t.NetConn(), ends|unix.POLLRDHUP
+	}
 	fc, ok := conn.(interface{ File() (*os.File, error) })
 	if !ok {
 		return func() {}
@@ -34,7 +39,7 @@ func watchHangup(conn net.Conn, gone func()) (stop func()) {
 		hung := false
 		err := raw.Read(func(fd uintptr) bool {
 			var err error
-			hung, err = hasHungUp(fd)
+			hung, err = hasHungUp(fd, ends)
 			return hung || err != nil
 		})
 		if err == nil && hung {
@@ -47,17 +52,17 @@ func watchHangup(conn net.Conn, gone func()) (stop func()) {
 	}
 }
 
-// hasHungUp asks poll(2), without waiting. POLLHUP and POLLERR are reported
-// unasked; POLLHUP of a stream socket means that both halves are closed.
-func hasHungUp(fd uintptr) (bool, error) {
+// hasHungUp asks poll(2), without waiting. POLLHUP of a stream socket means
+// that both halves are closed, POLLRDHUP that the peer has closed its own.
+func hasHungUp(fd uintptr, ends int16) (bool, error) {
 	// SAFETY: fd stays open while raw.Read's function runs, and the kernel
 	// writes to fds alone, which lives until Poll returns.
-	fds := []unix.PollFd{{Fd: int32(fd)}}
+	fds := []unix.PollFd{{Fd: int32(fd), Events: ends & unix.POLLRDHUP}}
 	for {
 		n, err := unix.Poll(fds, 0)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
-		return n > 0 && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0, err
+		return n > 0 && fds[0].Revents&ends != 0, err
 	}
 }

@@ -27,7 +27,7 @@ const patience = 20 * time.Second
 func unixServer(t *testing.T, routes ...route) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "api.sock")
-	ls, err := Listen("unix://"+path, "")
+	ls, err := Listen("unix://"+path, Access{})
 	if err != nil {
 		t.Fatal(err)
 	}

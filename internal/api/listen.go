@@ -29,46 +29,39 @@ func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-// Listen listens where a host URL says: unix:///path, tcp://address:port on a
-// loopback address, or fd:// for the sockets that systemd passes
-// (LISTEN_FDS). A unix socket gets mode 0660 and, when group is not empty,
-// that group, by name or number. Closing its listener removes it. A socket
-// that nobody listens on any more is replaced; a live one is an error.
-func Listen(host, group string) ([]net.Listener, error) {
+// Access says who may use the API.
+type Access struct {
+	Group string // may use the unix sockets, by name or number; empty: root alone
+	TLS   TLS    // for TCP
+}
+
+// Listen listens where a host URL says: unix:///path, tcp://address:port, or
+// fd:// for the sockets that systemd passes (LISTEN_FDS). A unix socket gets
+// mode 0660. Closing its listener removes it. A socket that nobody listens on
+// any more is replaced; a live one is an error. On TCP, also systemd's, only
+// clients with a certificate of Access.TLS.CA are served.
+func Listen(host string, access Access) ([]net.Listener, error) {
 	u, err := url.Parse(host)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %q: %w", host, err)
 	}
 	switch u.Scheme {
 	case "unix":
-		l, err := listenUnix(u.Host+u.Path, group)
+		l, err := listenUnix(u.Host+u.Path, access.Group)
 		if err != nil {
 			return nil, err
 		}
 		return []net.Listener{l}, nil
 	case "tcp":
-		return listenTCP(u.Host)
+		l, err := listenTCP(u.Host, access.TLS)
+		if err != nil {
+			return nil, fmt.Errorf("cannot listen on tcp://%s: %w", u.Host, err)
+		}
+		return []net.Listener{l}, nil
 	case "fd":
-		return listenFDs()
+		return listenFDs(access.TLS)
 	}
 	return nil, fmt.Errorf("cannot listen on %q: the address must begin with unix://, tcp:// or fd://", host)
-}
-
-// listenTCP serves loopback alone: who reaches this API owns the machine, and
-// there is no TLS here to tell who it is.
-func listenTCP(address string) ([]net.Listener, error) {
-	addr, err := net.ResolveTCPAddr("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("cannot listen on tcp://%s: %w", address, err)
-	}
-	if !addr.IP.IsLoopback() {
-		return nil, fmt.Errorf("cannot listen on tcp://%s: without TLS only a loopback address is served; from elsewhere use ssh (docker -H ssh://…)", address)
-	}
-	l, err := net.ListenTCP("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("cannot listen on tcp://%s: %w", address, err)
-	}
-	return []net.Listener{l}, nil
 }
 
 func listenUnix(path, group string) (net.Listener, error) {
