@@ -66,6 +66,9 @@ func hijack(w http.ResponseWriter, r *http.Request, contentType string) (*hijack
 		nc.Close()
 		return nil, fmt.Errorf("cannot take the connection over: %w", err)
 	}
+	if losesEarly(r.UserAgent()) {
+		awaitRead(nc)
+	}
 	c := takenOver(r, nc, buffered(rw.Reader, nc))
 	c.stop = watchHangup(nc, c.gone)
 	return c, nil

@@ -99,6 +99,28 @@ func wait[T any](t *testing.T, c <-chan T, what string) T {
 	}
 }
 
+// docker-py loses what it reads together with the header.
+func TestHijackHoldsBackForPython(t *testing.T) {
+	rt, ended := hijackRoute(false, nil, func(c *hijacked) error {
+		_, err := io.WriteString(c, "output")
+		return err
+	})
+	path := unixServer(t, rt)
+	conn, _ := dial(t, path, strings.Replace(upgradeRequest, "Host: x", "Host: x\r\nUser-Agent: docker-sdk-python/5.0.3", 1))
+	time.Sleep(200 * time.Millisecond) // a client that is slow to begin
+	first := make([]byte, 64<<10)
+	n, err := conn.Read(first)
+	if err != nil || !bytes.HasSuffix(first[:n], []byte("\r\n\r\n")) {
+		t.Errorf("the first read has %q (%v)", first[:n], err)
+	}
+	if rest, err := io.ReadAll(conn); err != nil || string(rest) != "output" {
+		t.Errorf("then comes %q (%v)", rest, err)
+	}
+	if err := wait(t, ended, "the end"); err != nil {
+		t.Error(err)
+	}
+}
+
 const upgradeRequest = "POST /v1.42/hijack HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
 
 // TestHijackHalfClose sends input together with the request, ends its half,
