@@ -7,7 +7,7 @@ import (
 )
 
 // Version is the protocol's version. A daemon refuses an agent of another one.
-const Version = 5
+const Version = 6
 
 // MaxFrame bounds a request or response frame, in bytes.
 const MaxFrame = 8 << 20
@@ -267,6 +267,15 @@ type ExecRequest struct {
 	Height     uint     `json:",omitempty"`
 	OpenStdin  bool     `json:",omitempty"`
 	Privileged bool     `json:",omitempty"`
+	// Tied says that the process lives no longer than the call that starts it,
+	// which has to attach: when the caller closes its side or is gone, the
+	// process is killed with what it has started, as far as that is of its
+	// session or below it. The exit is told on the stream as always, and the
+	// process is forgotten then.
+	Tied bool `json:",omitempty"`
+	// Collected names earlier processes of the container whose exits the caller
+	// knows. Those that have ended are forgotten.
+	Collected []string `json:",omitempty"`
 }
 
 // AttachRequest asks for a process's streams from now on. The response is

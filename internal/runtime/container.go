@@ -97,6 +97,10 @@ func (r *Runtime) Start(ctx context.Context, req *agent.StartRequest, conn io.Re
 		}
 		started.CreateTook = time.Since(began)
 	}
+	tied := req.Exec != nil && req.Exec.Tied
+	if tied && req.Attach == nil {
+		return errorf(agent.ClassInvalid, "a process that is tied to a call needs one that attaches")
+	}
 	if req.Exec != nil {
 		if err := r.exec(ctx, req.ProcessRequest, req.Exec); err != nil {
 			return err
@@ -120,6 +124,14 @@ func (r *Runtime) Start(ctx context.Context, req *agent.StartRequest, conn io.Re
 		return start()
 	}
 	ended, err := p.stdio.join(ctx, req.Attach, conn, start)
+	if tied {
+		if !ended {
+			r.killTree(req.ID, p.pid)
+		}
+		r.forget(p, req.ProcessRequest)
+		// A caller that has closed its side alone still reads.
+		ctx, ended = context.WithoutCancel(ctx), true
+	}
 	if err != nil || !ended {
 		return err
 	}

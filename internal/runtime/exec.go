@@ -21,6 +21,7 @@ func (r *Runtime) exec(ctx context.Context, at agent.ProcessRequest, req *agent.
 		return errorf(agent.ClassInvalid, "a process needs an ID and a command")
 	}
 	c.mu.Lock()
+	c.forgetEnded(req.Collected)
 	switch _, taken := c.execs[at.ExecID]; {
 	case taken:
 		err = errorf(agent.ClassConflict, "container %s has a process %s already", at.ID, at.ExecID)
@@ -156,15 +157,4 @@ func execConfig(c *container, req *agent.ExecRequest) processConfig {
 
 func allCapabilities() *specs.LinuxCapabilities {
 	return &specs.LinuxCapabilities{Bounding: capNames, Effective: capNames, Permitted: capNames}
-}
-
-// forget drops a process that has not become what it should.
-func (r *Runtime) forget(p *process, at agent.ProcessRequest) {
-	p.kill()
-	<-p.done
-	if c, err := r.get(at.ID); err == nil {
-		c.mu.Lock()
-		delete(c.execs, at.ExecID)
-		c.mu.Unlock()
-	}
 }
