@@ -118,10 +118,10 @@ func (c *createFlags) register(f *pflag.FlagSet) {
 	f.BoolVarP(&c.quiet, "quiet", "q", false, "print nothing of the pull")
 
 	f.BoolVar(&c.noHealth, "no-healthcheck", false, "leave out the image's health check")
-	f.StringVar(&c.healthCmd, "health-cmd", "", "command that checks the health")
-	f.Var(&c.healthInterval, "health-interval", "time between checks, such as 30s")
-	f.Var(&c.healthTimeout, "health-timeout", "time that a check may take")
+	f.StringVar(&c.healthCmd, "health-cmd", "", "command that checks the health: 0 is healthy")
+	f.Var(&c.healthInterval, "health-interval", "time between checks, such as 10s (30s unless the image says another)")
+	f.Var(&c.healthTimeout, "health-timeout", "time that a check may take (30s unless the image says another)")
 	f.Var(&c.healthStart, "health-start-period", "time for the container to start before failures count")
-	f.Var(&c.healthStartEvery, "health-start-interval", "time between checks in the start period")
-	f.IntVar(&c.healthRetries, "health-retries", 0, "failures in a row that mean unhealthy")
+	f.Var(&c.healthStartEvery, "health-start-interval", "time between checks in the start period (5s unless the image says another)")
+	f.IntVar(&c.healthRetries, "health-retries", 0, "failures in a row that mean unhealthy (3 unless the image says another)")
 }

@@ -48,6 +48,7 @@ Filters: id, name, label, status, exited, ancestor, before, since, volume,
 network, publish, expose, health, isolation.`,
 		Example: `  abode ps -a
   abode ps --filter status=exited -q
+  abode ps --filter health=unhealthy
   abode ps --format 'table {{.Names}}\t{{.Isolation}}\t{{.Status}}'`,
 		Args: exactly(0),
 	}

@@ -71,6 +71,11 @@ func (s *server) containersList(w http.ResponseWriter, r *http.Request) error {
 	if list == nil {
 		list = []container.Summary{}
 	}
+	if requested(r).before(52) {
+		for i := range list {
+			list[i].Health = nil
+		}
+	}
 	return writeJSON(w, http.StatusOK, list)
 }
 

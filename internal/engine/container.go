@@ -36,6 +36,9 @@ type Container struct {
 	waiters []*waiter
 	told    bool       // those who waited were told of its removal
 	pending []*pending // attached before the start
+	monitor *monitor   // of its health, while it is checked
+	// collected are processes that have ended and that the agent still knows.
+	collected []string
 	// keep holds AutoRemove back while the container is being restarted.
 	keep int
 }

@@ -28,6 +28,9 @@ func (e *Engine) Create(ctx context.Context, name string, cfg *container.Config,
 	if cfg.Image == "" {
 		return "", nil, invalid("no image specified")
 	}
+	if err := checkHealth(cfg.Healthcheck); err != nil {
+		return "", nil, err
+	}
 	if name != "" {
 		if name, err = checkName(name); err != nil {
 			return "", nil, err
@@ -64,8 +67,8 @@ func (e *Engine) Create(ctx context.Context, name string, cfg *container.Config,
 	if warnings, err = checkHost(rec.Config, &h, can, rec.Isolation); err != nil {
 		return "", nil, err
 	}
-	if checksHealth(rec.Config) {
-		warnings = append(warnings, "the health check is not run: this version of abode does not run health checks yet; --no-healthcheck silences this")
+	if _, _, warning := healthCheckOf(rec.Config); warning != "" {
+		warnings = append(warnings, warning)
 	}
 	normalise(rec.Config, &h)
 	if err := rec.endpoint(net); err != nil {

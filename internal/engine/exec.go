@@ -20,6 +20,9 @@ type execution struct {
 	c    *Container
 	cfg  container.ExecCreateRequest
 	keys []byte
+	// probe says that it is a health check's: it lives no longer than its
+	// streams, and nobody asks for it afterwards.
+	probe bool
 
 	mu      sync.Mutex
 	begun   bool
@@ -42,15 +45,24 @@ func (e *Engine) ExecCreate(ctx context.Context, name string, cfg container.Exec
 	if len(cfg.Cmd) == 0 {
 		return "", invalid("No exec command specified")
 	}
-	x := &execution{id: newID(), c: c, cfg: cfg, ended: time.Now(), done: make(chan struct{})}
+	x := c.execution(cfg)
 	if cfg.DetachKeys != "" {
 		if x.keys, err = term.ToBytes(cfg.DetachKeys); err != nil {
 			return "", invalid("Invalid detach keys (%s) provided", cfg.DetachKeys)
 		}
 	}
-	e.execs.add(x)
-	c.event(events.ActionExecCreate+events.Action(": "+strings.Join(cfg.Cmd, " ")), map[string]string{"execID": x.id})
+	x.register()
 	return x.id, nil
+}
+
+func (c *Container) execution(cfg container.ExecCreateRequest) *execution {
+	return &execution{id: newID(), c: c, cfg: cfg, ended: time.Now(), done: make(chan struct{})}
+}
+
+// register makes it known.
+func (x *execution) register() {
+	x.c.e.execs.add(x)
+	x.c.event(events.ActionExecCreate+events.Action(": "+strings.Join(x.cfg.Cmd, " ")), map[string]string{"execID": x.id})
 }
 
 // execable says whether processes can be started in the container.
@@ -87,6 +99,11 @@ func (e *Engine) ExecStart(ctx context.Context, execID string, detach, tty bool,
 	}
 	x.begun, x.running = true, true
 	x.mu.Unlock()
+	return x.run(ctx, client, detach, size)
+}
+
+// run starts it, or ends it.
+func (x *execution) run(ctx context.Context, client *agent.Client, detach bool, size *[2]uint) (*Streams, error) {
 	s, err := x.start(ctx, client, detach, size)
 	if err != nil {
 		code := 126 // as Docker: what runs nothing was not executed
@@ -99,10 +116,13 @@ func (e *Engine) ExecStart(ctx context.Context, execID string, detach, tty bool,
 
 func (x *execution) start(ctx context.Context, client *agent.Client, detach bool, size *[2]uint) (_ *Streams, err error) {
 	took := newStopwatch(ctx)
-	defer func() { x.c.did(ctx, OperationExec, took, err) }()
+	if !x.probe {
+		defer func() { x.c.did(ctx, OperationExec, took, err) }()
+	}
 	req := agent.ExecRequest{
 		Args: x.cfg.Cmd, Env: x.cfg.Env, Cwd: x.cfg.WorkingDir, User: x.cfg.User,
 		Terminal: x.cfg.Tty, OpenStdin: x.cfg.AttachStdin && !detach, Privileged: x.cfg.Privileged,
+		Tied: x.probe, Collected: x.c.takeCollected(),
 	}
 	if size == nil {
 		size = x.cfg.ConsoleSize
@@ -184,6 +204,9 @@ func (x *execution) end(code int) {
 	close(x.done)
 	x.mu.Unlock()
 	if started {
+		if !x.probe {
+			x.c.collect(x.id)
+		}
 		x.c.event(events.ActionExecDie, map[string]string{"execID": x.id, "exitCode": utoa(uint(code))})
 	}
 }
@@ -198,6 +221,23 @@ func (c *Container) endExecs() {
 			x.end(exitKilled)
 		}
 	}
+	c.takeCollected() // the agent forgets them with the container
+}
+
+// collect notes a process whose exit is known: with the next one that is
+// started the agent is told to forget it, without a call for that alone.
+func (c *Container) collect(execID string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.collected = append(c.collected, execID)
+}
+
+func (c *Container) takeCollected() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := c.collected
+	c.collected = nil
+	return list
 }
 
 // ExecResize sets the size of a process's terminal, in characters.

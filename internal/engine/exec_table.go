@@ -54,6 +54,13 @@ func (t *execTable) of(c *Container) []*execution {
 	return list
 }
 
+// drop forgets one that nobody can ask for any more.
+func (t *execTable) drop(id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.byID, id)
+}
+
 // forget drops the executions of a container that is gone.
 func (t *execTable) forget(containerID string) {
 	t.mu.Lock()

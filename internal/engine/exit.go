@@ -91,6 +91,7 @@ func closed(ch <-chan struct{}) bool {
 // finish takes away what an ended container has and tells everybody.
 func (c *Container) finish(k kernel.Kernel, exit agent.Exit, why string) {
 	c.mu.Lock()
+	c.dropMonitor()
 	rec, started, remove := c.rec, c.st.StartedAt, c.rec.Host.AutoRemove && c.keep == 0
 	c.mu.Unlock()
 	took := newStopwatch(context.Background())
@@ -116,7 +117,9 @@ func (c *Container) finish(k kernel.Kernel, exit agent.Exit, why string) {
 	// All at once: from here on the container can be started again, and who
 	// waits for that run's end must not be told of this one's.
 	err := c.setStatus(func(st *status) {
+		c.dropMonitor() // of one that was begun meanwhile
 		c.kernel, done = nil, c.ended
+		st.Health = unchecked(st.Health)
 		waiting = c.take(container.WaitConditionNotRunning, container.WaitConditionNextExit)
 		st.Phase, st.PID, st.Attachment, st.Ended = phaseExited, 0, nil, nil
 		st.ExitCode, st.OOMKilled, st.Error, st.FinishedAt = exit.Code, exit.OOMKilled, why, exit.At

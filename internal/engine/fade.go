@@ -35,6 +35,7 @@ func (c *Container) fade(k kernel.Kernel, rec *record, exit agent.Exit, ran time
 	c.gone()
 	c.giveBack(k, rec.discards())
 	c.mu.Lock()
+	c.dropMonitor()
 	c.kernel, c.st.Phase = nil, phaseRemoving
 	done := c.ended
 	c.mu.Unlock()

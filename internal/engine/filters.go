@@ -143,8 +143,13 @@ func (e *Engine) listFilter(ctx context.Context, filters map[string]map[string]b
 			}
 			f.anyState = true
 		case "health":
-			add(func(*Container, *record, *status) bool {
-				return slices.Contains(values, string(container.NoHealthcheck))
+			for _, v := range values {
+				if err := container.ValidateHealthStatus(container.HealthStatus(v)); err != nil {
+					return nil, invalid("%s", err)
+				}
+			}
+			add(func(_ *Container, _ *record, st *status) bool {
+				return slices.Contains(values, string(st.healthSummary().Status))
 			})
 		case "is-task":
 			add(func(*Container, *record, *status) bool { return !set["true"] && !set["1"] })

@@ -74,6 +74,7 @@ func (s *status) inspect() *container.State {
 		Error:      s.Error,
 		StartedAt:  stamp(s.StartedAt),
 		FinishedAt: stamp(s.FinishedAt),
+		Health:     s.Health,
 	}
 }
 

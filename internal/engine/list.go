@@ -58,6 +58,7 @@ func (e *Engine) summary(ctx context.Context, c *Container, rec *record, st *sta
 		Status:          st.text(time.Now()),
 		NetworkSettings: &container.NetworkSettingsSummary{Networks: rec.endpoints(st)},
 		Mounts:          e.inspectMounts(rec),
+		Health:          st.healthSummary(),
 	}
 	s.HostConfig.NetworkMode = string(rec.Host.NetworkMode)
 	s.HostConfig.Annotations = rec.Host.Annotations
@@ -101,7 +102,15 @@ func (s *status) text(now time.Time) string {
 	since := func(t time.Time) string { return units.HumanDuration(now.Sub(t)) }
 	switch s.Phase {
 	case phaseRunning:
-		return "Up " + since(s.StartedAt)
+		up := "Up " + since(s.StartedAt)
+		switch h := s.Health; {
+		case h == nil:
+			return up
+		case h.Status == container.Starting:
+			return up + " (health: starting)"
+		default:
+			return fmt.Sprintf("%s (%s)", up, h.Status)
+		}
 	case phasePaused:
 		return "Up " + since(s.StartedAt) + " (Paused)"
 	case phaseRemoving:

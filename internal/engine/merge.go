@@ -91,12 +91,6 @@ func mergeHealth(base, user *container.HealthConfig) *container.HealthConfig {
 	return &h
 }
 
-// checksHealth tells that a container is to have its health checked.
-func checksHealth(c *container.Config) bool {
-	h := c.Healthcheck
-	return h != nil && len(h.Test) > 0 && h.Test[0] != "NONE"
-}
-
 // mergeEnv adds to the image's environment the user's: an entry replaces the
 // one of the same name in its place; one without "=" removes it.
 func mergeEnv(base, user []string) []string {

@@ -33,7 +33,7 @@ func TestMergeHealth(t *testing.T) {
 		if d := cmp.Diff(c.want, got.Healthcheck); d != "" {
 			t.Errorf("%s: %s", c.name, d)
 		}
-		if checksHealth(got) != c.checks {
+		if _, checks, _ := healthCheckOf(got); checks != c.checks {
 			t.Errorf("%s: checked: %t", c.name, !c.checks)
 		}
 	}

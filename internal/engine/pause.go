@@ -27,12 +27,14 @@ func (e *Engine) Pause(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	c.stopMonitor()       // a check that is frozen does not end
+	defer c.watchHealth() // if it has not been paused
 	if err := client.Call(ctx, agent.MethodPause, agent.IDRequest{ID: c.id}, nil); err != nil {
 		return fromAgent(err)
 	}
 	if err := c.setStatus(func(st *status) {
 		if st.Phase == phaseRunning { // it may have ended meanwhile
-			st.Phase = phasePaused
+			st.Phase, st.Health = phasePaused, unchecked(st.Health)
 		}
 	}); err != nil {
 		return err
@@ -66,6 +68,7 @@ func (c *Container) unpause(ctx context.Context, k kernel.Kernel) error {
 	}); err != nil {
 		return err
 	}
+	c.watchHealth()
 	c.event(events.ActionUnPause, nil)
 	return nil
 }

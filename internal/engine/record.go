@@ -88,6 +88,8 @@ type status struct {
 	StartedAt  time.Time           `json:",omitzero"`
 	FinishedAt time.Time           `json:",omitzero"`
 	Attachment *network.Attachment `json:",omitempty"` // while it has a place in the network
+	// Health is replaced as a whole and never changed; nil: never checked.
+	Health *container.Health `json:",omitempty"`
 	// Ended is how the workload has ended, while what it had of the host is
 	// being given back: afterwards nobody else knows.
 	Ended *ended `json:",omitempty"`

@@ -210,10 +210,14 @@ func (c *Container) adopt(k kernel.Kernel, seen agent.Container) {
 	c.mu.Lock()
 	c.kernel = k
 	c.ended = make(chan struct{})
+	rec := c.rec
 	c.mu.Unlock()
 	err := c.setStatus(func(st *status) {
 		if st.StartedAt.IsZero() || st.Phase == phaseStarting {
-			st.StartedAt = seen.StartedAt.UTC()
+			st.StartedAt, st.Health = seen.StartedAt.UTC(), nil
+		}
+		if st.Health == nil {
+			st.Health = newHealth(rec.Config, nil)
 		}
 		st.Phase, st.PID, st.Borrowed = phaseRunning, seen.PID, false
 		if seen.State == agent.StatePaused {
@@ -224,6 +228,7 @@ func (c *Container) adopt(k kernel.Kernel, seen agent.Container) {
 		c.e.log.Error("an adopted container is not recorded", "container", c.id, "error", err)
 	}
 	c.e.watch.Go(func() { c.watchEnd(k, nil) })
+	c.watchHealth()
 }
 
 // lost ends a container whose workload is not there any more, or never was

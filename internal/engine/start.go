@@ -157,7 +157,7 @@ func (c *Container) bringUp(ctx context.Context, rec *record) (err error) {
 	c.join(ctx, k, late)
 	cu.Release()
 	err = c.setStatus(func(st *status) {
-		*st = status{Phase: phaseRunning, PID: proc.PID, StartedAt: time.Now().UTC(), FinishedAt: st.FinishedAt, Attachment: att}
+		*st = status{Phase: phaseRunning, PID: proc.PID, StartedAt: time.Now().UTC(), FinishedAt: st.FinishedAt, Attachment: att, Health: newHealth(rec.Config, st.Health)}
 	})
 	if err != nil {
 		// It runs. A daemon that finds the older phase asks the agent.
@@ -168,6 +168,7 @@ func (c *Container) bringUp(ctx context.Context, rec *record) (err error) {
 	c.e.log.Debug("a container runs", append(took.attrs(), "container", c.id, "isolation", rec.Isolation)...)
 	c.did(ctx, OperationStart, took, nil) // before its end can be told
 	c.e.watch.Go(func() { c.watchEnd(k, told) })
+	c.watchHealth()
 	if att != nil {
 		c.e.stockSpares(rec)
 	}

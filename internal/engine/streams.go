@@ -108,6 +108,15 @@ func (s *Streams) Close() error {
 	return nil
 }
 
+// hangUp says that the client has gone, and leaves what is still to come to be
+// read. The process may be one that ends then.
+func (s *Streams) hangUp() {
+	<-s.ready
+	if cw, ok := s.conn.(interface{ CloseWrite() error }); ok {
+		_ = cw.CloseWrite() // a stream that is closed has no other side
+	}
+}
+
 // Serve copies both ways until the process's output has ended, ctx ends or the
 // client can take no more. What the client sends is the process's standard
 // input, if that was asked for, and its end that input's end. Framed output
