@@ -12,6 +12,7 @@ import (
 	"github.com/moby/moby/api/types/events"
 
 	"github.com/abode-run/abode/internal/agent"
+	"github.com/abode-run/abode/internal/image"
 )
 
 // StatPath describes a file of a container, a symbolic link as itself.
@@ -111,7 +112,8 @@ func (s *tarStream) Close() error {
 	return err
 }
 
-// Extract unpacks a tar into a directory of a container.
+// Extract unpacks a tar, which may be compressed, into a directory of a
+// container.
 func (e *Engine) Extract(ctx context.Context, name, path string, opts ExtractOptions, r io.Reader) error {
 	c, err := e.containers.find(name)
 	if err != nil {
@@ -121,6 +123,11 @@ func (e *Engine) Extract(ctx context.Context, name, path string, opts ExtractOpt
 	if err := rec.writable(path); err != nil {
 		return err
 	}
+	tar, err := image.Decompress(r)
+	if err != nil {
+		return invalid("%s", err)
+	}
+	defer tar.Close()
 	client, back, err := c.borrow(ctx)
 	if err != nil {
 		return err
@@ -135,13 +142,17 @@ func (e *Engine) Extract(ctx context.Context, name, path string, opts ExtractOpt
 		return c.pathError(err, path)
 	}
 	defer conn.Close()
-	_, cerr := io.Copy(conn, r)
+	in := &noted{Reader: tar}
+	_, cerr := io.Copy(conn, in)
 	if cw, ok := conn.(interface{ CloseWrite() error }); ok {
 		_ = cw.CloseWrite()
 	}
 	var answer agent.Response
 	if err := agent.ReadFrame(conn, &answer); err != nil {
 		return errors.Join(cerr, err)
+	}
+	if in.err != nil { // the agent knows only that there was no more
+		return invalid("cannot read the archive: %v", in.err)
 	}
 	if answer.Error != nil { // it says more than the broken copy
 		return c.pathError(answer.Error, path)
@@ -151,6 +162,20 @@ func (e *Engine) Extract(ctx context.Context, name, path string, opts ExtractOpt
 	}
 	c.event(events.ActionExtractToDir, nil)
 	return nil
+}
+
+// noted remembers why there was nothing more to read.
+type noted struct {
+	io.Reader
+	err error // nil: it was the end
+}
+
+func (n *noted) Read(p []byte) (int, error) {
+	k, err := n.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		n.err = err
+	}
+	return k, err
 }
 
 // writable refuses what Docker refuses: a copy into a read-only root file

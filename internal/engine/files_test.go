@@ -3,6 +3,7 @@ package engine
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"io"
 	"strconv"
 	"strings"
@@ -29,6 +30,17 @@ func TestFiles(t *testing.T) {
 				w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o640, Size: 5})
 				w.Write([]byte("hello"))
 				w.Close()
+				if running { // compressed or not, broken or not
+					var z bytes.Buffer
+					zw := gzip.NewWriter(&z)
+					zw.Write(b.Bytes())
+					zw.Close()
+					err := l.Extract(ctx, id, "/tmp", ExtractOptions{}, bytes.NewReader(z.Bytes()[:z.Len()-4]))
+					if !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), "cannot read the archive") {
+						t.Errorf("half of an archive: %v", err)
+					}
+					b = z
+				}
 				if err := l.Extract(ctx, id, "/root", ExtractOptions{}, &b); err != nil {
 					t.Fatal(err)
 				}

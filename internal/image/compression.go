@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/containerd/errdefs"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 )
@@ -21,6 +22,7 @@ const (
 	gzipped
 	zstandard
 	bzipped
+	xzipped
 )
 
 // maxWindow is the most memory that a zstd stream may ask for as its window:
@@ -34,6 +36,7 @@ var magics = []struct {
 	{[]byte{0x1f, 0x8b, 0x08}, gzipped},         // RFC 1952, section 2.3.1
 	{[]byte{0x28, 0xb5, 0x2f, 0xfd}, zstandard}, // RFC 8878, section 3.1.1
 	{[]byte{'B', 'Z', 'h'}, bzipped},
+	{[]byte{0xfd, '7', 'z', 'X', 'Z', 0}, xzipped}, // "The .xz File Format", section 2.1.1.1
 }
 
 // detect looks at the first bytes of a stream.
@@ -53,16 +56,17 @@ func detect(head []byte) compression {
 // sniff returns how r is compressed, and a reader of all of it.
 func sniff(r io.Reader) (compression, io.Reader, error) {
 	b := bufio.NewReaderSize(r, 64<<10)
-	head, err := b.Peek(4)
+	head, err := b.Peek(6)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return plain, nil, err
 	}
 	return detect(head), b, nil
 }
 
-// decompress returns the uncompressed content of r, which may be compressed
-// in any of the ways above or not at all. Closing it does not close r.
-func decompress(r io.Reader) (io.ReadCloser, error) {
+// Decompress returns the uncompressed content of r, which may be compressed
+// with gzip, zstd or bzip2, or not at all. It needs a bounded amount of memory,
+// whatever r says. Closing it does not close r.
+func Decompress(r io.Reader) (io.ReadCloser, error) {
 	kind, r, err := sniff(r)
 	if err != nil {
 		return nil, err
@@ -82,6 +86,8 @@ func decompress(r io.Reader) (io.ReadCloser, error) {
 		return z.IOReadCloser(), nil
 	case bzipped:
 		return io.NopCloser(bzip2.NewReader(r)), nil
+	case xzipped:
+		return nil, fmt.Errorf("cannot read xz data: compress it with gzip or zstd instead: %w", errdefs.ErrNotImplemented)
 	default:
 		return io.NopCloser(r), nil
 	}

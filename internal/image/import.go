@@ -74,7 +74,7 @@ func (s *Store) importTar(ctx context.Context, r io.Reader, ref string, changes 
 // importLayer makes a layer of r. It returns what a manifest says of its tar,
 // which the layer can make again.
 func (s *Store) importLayer(ctx context.Context, op *operation, r io.Reader) (blob ocispec.Descriptor, diff digest.Digest, err error) {
-	tar, err := decompress(&contextReader{ctx: ctx, r: r})
+	tar, err := Decompress(&contextReader{ctx: ctx, r: r})
 	if err != nil {
 		return blob, "", fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
 	}

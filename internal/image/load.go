@@ -41,7 +41,7 @@ func (s *Store) loadArchive(ctx context.Context, r io.Reader, progress Progress)
 		return nil, err
 	}
 	defer op.end(ctx, false)
-	plain, err := decompress(r)
+	plain, err := Decompress(r)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
 	}

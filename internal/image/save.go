@@ -181,7 +181,7 @@ func (s *Store) plainCopy(ctx context.Context, ref string, l ocispec.Descriptor)
 		return l, err
 	}
 	defer ra.Close()
-	r, err := decompress(io.NewSectionReader(ra, 0, ra.Size()))
+	r, err := Decompress(io.NewSectionReader(ra, 0, ra.Size()))
 	if err != nil {
 		return l, err
 	}

@@ -49,7 +49,7 @@ func (s *Store) unpack(ctx context.Context, blob ocispec.Descriptor, diff digest
 
 // unpackFrom makes of a blob that is read the layer that the config calls diff.
 func (s *Store) unpackFrom(ctx context.Context, r io.Reader, blob ocispec.Descriptor, diff digest.Digest) error {
-	z, err := decompress(r)
+	z, err := Decompress(r)
 	if err != nil {
 		return fmt.Errorf("cannot unpack layer %s: %w: %w", short(blob.Digest), err, errdefs.ErrInvalidArgument)
 	}
