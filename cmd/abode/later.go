@@ -24,10 +24,6 @@ func newBuild(*app) *cobra.Command {
 	return newLater("build", "build images", "Build with BuildKit or buildah, then 'abode load' the result, or 'abode pull' it from a registry")
 }
 
-func newPush(*app) *cobra.Command {
-	return newLater("push", "push images", "Use 'abode save' and a tool such as skopeo or crane")
-}
-
 func newCommit(*app) *cobra.Command {
 	return newLater("commit", "commit containers", "Use 'abode export' and 'abode import' for a container's files")
 }

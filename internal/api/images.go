@@ -30,6 +30,7 @@ func (s *server) imageRoutes() []route {
 		{"GET", "/images/{name:.*}/history", s.imagesHistory},
 		{"GET", "/images/{name:.*}/get", s.imagesSave},
 		{"POST", "/images/{name:.*}/tag", s.imagesTag},
+		{"POST", "/images/{name:.*}/push", s.imagesPush},
 		{"DELETE", "/images/{name:.*}", s.imagesRemove},
 		{"GET", "/distribution/{name:.*}/json", s.distribution},
 	}

@@ -46,6 +46,10 @@ func (s *server) imagesPull(w http.ResponseWriter, r *http.Request) error {
 
 // image reports what the image store does.
 func (p *progress) image(e image.Event) {
+	if e.Pushed != nil {
+		p.pushed(*e.Pushed)
+		return
+	}
 	m := jsonstream.Message{ID: e.ID, Status: e.Status}
 	if e.Current != 0 || e.Total != 0 {
 		m.Progress = &jsonstream.Progress{Current: e.Current, Total: e.Total}

@@ -15,7 +15,6 @@ func (s *server) unsupportedRoutes() []route {
 	}
 	noBuild := refuse(later("build images", "Build with buildkit or buildah, then `load` the result, or pull it from a registry"))
 	commit := refuse(later("commit containers", "Use `export` and `import` for its files"))
-	push := refuse(later("push images", "Use `save` and a tool such as skopeo or crane"))
 	search := refuse(&apiError{errdefs.ErrNotImplemented, "searching registries is not supported: abode favours no registry over another. Search on the registry's own site"})
 	swarm := refuse(&apiError{errdefs.ErrNotImplemented, "swarm mode is not supported: abode runs containers on one machine"})
 	plugins := refuse(&apiError{errdefs.ErrNotImplemented, "plugins are not supported"})
@@ -28,7 +27,6 @@ func (s *server) unsupportedRoutes() []route {
 		{"POST", "/session", noBuild},
 		{"POST", "/grpc", noBuild},
 		{"POST", "/commit", commit},
-		{"POST", "/images/{name:.*}/push", push},
 		{"GET", "/images/search", search},
 		{"GET", "/plugins", func(w http.ResponseWriter, r *http.Request) error {
 			return writeJSON(w, http.StatusOK, []struct{}{})

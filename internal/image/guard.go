@@ -21,7 +21,7 @@ type largeBody struct{}
 
 // A guard limits what a registry can do to us with a response: how large it
 // is, unless the request's context is marked with largeBody, and how long it
-// keeps silent.
+// keeps silent; and how long it takes nothing of what it is sent.
 type guard struct {
 	next  http.RoundTripper
 	stall time.Duration
@@ -31,7 +31,14 @@ type guard struct {
 func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
 	timer := time.AfterFunc(g.stall, func() { cancel(errStalled) })
-	resp, err := g.next.RoundTrip(req.WithContext(ctx))
+	req = req.WithContext(ctx)
+	var sent *sentBody
+	if req.Body != nil && req.Body != http.NoBody {
+		sent = &sentBody{ReadCloser: req.Body, timer: timer, stall: g.stall}
+		req.Body = sent
+	}
+	resp, err := g.next.RoundTrip(req)
+	sent.answered()
 	timer.Stop()
 	if err != nil {
 		err = stallOr(ctx, err)
@@ -59,6 +66,35 @@ func stallOr(ctx context.Context, err error) error {
 		return errStalled
 	}
 	return err
+}
+
+// A sentBody is a request's: each time the registry has taken some of it, it has
+// time for more.
+type sentBody struct {
+	io.ReadCloser
+	stall time.Duration
+	mu    sync.Mutex
+	timer *time.Timer
+}
+
+// Read implements io.Reader.
+func (b *sentBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	if b.timer != nil {
+		b.timer.Reset(b.stall)
+	}
+	b.mu.Unlock()
+	return b.ReadCloser.Read(p)
+}
+
+// answered says that the time is over in which the body counts, if there is one.
+func (b *sentBody) answered() {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.timer = nil
 }
 
 type guardedBody struct {

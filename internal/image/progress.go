@@ -8,7 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Event is one step of a pull, load or import, in the words that Docker uses.
+// Event is one step of a pull, push, load or import, in the words that Docker uses.
 type Event struct {
 	// ID is the short digest of the layer that the event is about. In the
 	// first event of a pull it is the tag or digest, and in events about the
@@ -17,6 +17,9 @@ type Event struct {
 	Status string
 	// Current and Total are bytes; both are 0 where there is nothing to count.
 	Current, Total int64
+	// Pushed is what a push has left in the registry; such an event has nothing
+	// else.
+	Pushed *Pushed
 }
 
 // Progress receives events, one at a time. It should not block. A nil
@@ -34,6 +37,11 @@ const (
 	statusPullComplete = "Pull complete"
 	statusExists       = "Already exists"
 	statusLoading      = "Loading layer"
+	statusPreparing    = "Preparing"
+	statusPushing      = "Pushing"
+	statusPushed       = "Pushed"
+	statusThere        = "Layer already exists"
+	statusMounted      = "Mounted from "
 )
 
 // eventInterval is the least time between two events of one layer that only

@@ -45,7 +45,7 @@ func (s *Store) pull(ctx context.Context, ref, platform string, auth *registry.A
 	if err != nil {
 		return Image{}, err
 	}
-	r, err := s.remote(ctx, named, auth)
+	r, err := s.remote(ctx, named, auth, false)
 	if err != nil {
 		return Image{}, err
 	}

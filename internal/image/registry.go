@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 
@@ -22,16 +23,18 @@ const dockerHub = "registry-1.docker.io"
 // A remote is a repository in a registry, or in its mirrors.
 type remote struct {
 	resolver remotes.Resolver
-	ref      string // normalised
-	host     string // as the user names it
+	tracker  docker.StatusTracker // of pushes
+	ref      string               // normalised
+	host     string               // as the user names it
 	clients  []*http.Client
 	mu       sync.Mutex
 }
 
-// remote prepares to fetch ref. Hosts on the loopback are spoken to in plain
+// remote prepares to fetch ref, or to push it: then only hosts that take pushes
+// are spoken to, for what is on another one is not where it goes. Hosts on the loopback are spoken to in plain
 // HTTP, if they do not speak TLS, whose certificate is not asked for there; all
 // others in HTTPS. Credentials go to the registry itself, never to a mirror.
-func (s *Store) remote(ctx context.Context, ref reference.Named, auth *registry.AuthConfig) (*remote, error) {
+func (s *Store) remote(ctx context.Context, ref reference.Named, auth *registry.AuthConfig, push bool) (*remote, error) {
 	domain := reference.Domain(ref)
 	r := &remote{ref: ref.String(), host: domain}
 	user, secret, err := credentials(auth)
@@ -58,10 +61,15 @@ func (s *Store) remote(ctx context.Context, ref reference.Named, auth *registry.
 			return nil
 		},
 	})
+	r.tracker = docker.NewInMemoryTracker()
 	r.resolver = docker.NewResolver(docker.ResolverOptions{
+		Tracker: r.tracker,
 		Headers: http.Header{"User-Agent": {"abode"}},
 		Hosts: func(host string) ([]docker.RegistryHost, error) {
 			list, err := hosts(host)
+			if push {
+				list = slices.DeleteFunc(list, func(h docker.RegistryHost) bool { return !h.Capabilities.Has(docker.HostCapabilityPush) })
+			}
 			if err != nil || auth == nil || auth.RegistryToken == "" {
 				return list, err
 			}
