@@ -47,6 +47,9 @@ func (c *createFlags) check(set *pflag.FlagSet, detach bool) error {
 	if c.noTemplate && c.isolation != "vm" {
 		return errors.New("--no-template needs --isolation vm: a container boots no kernel")
 	}
+	if c.logDriver == "none" && len(c.logOpts) > 0 {
+		return errors.New("invalid logging opts for driver none")
+	}
 	if detach && len(c.attach) > 0 {
 		return errors.New("conflicting options: -a and -d; leave one of them out")
 	}

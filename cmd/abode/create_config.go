@@ -146,6 +146,10 @@ func (c *createFlags) hostConfig(set *pflag.FlagSet) (*container.HostConfig, err
 	if host.Sysctls, err = flags.Map("sysctl", c.sysctls); err != nil {
 		return nil, err
 	}
+	host.LogConfig.Type = c.logDriver
+	if host.LogConfig.Config, err = flags.Map("log-opt", c.logOpts); err != nil {
+		return nil, err
+	}
 	if host.Annotations, err = flags.Map("annotation", c.annotations); err != nil {
 		return nil, err
 	}

@@ -34,6 +34,9 @@ type createFlags struct {
 	publish, expose, dns, dnsSearch, dnsOptions, aliases []string
 	publishAll                                           bool
 	network, mac, ip                                     string
+	// its output
+	logDriver string
+	logOpts   []string
 	// its image
 	platform, pull string
 	quiet          bool
@@ -112,6 +115,9 @@ func (c *createFlags) register(f *pflag.FlagSet) {
 	f.StringArrayVar(&c.aliases, "network-alias", nil, "further DNS name on the network")
 	f.StringVar(&c.mac, "mac-address", "", "MAC address")
 	f.StringVar(&c.ip, "ip", "", "IPv4 address")
+
+	f.StringVar(&c.logDriver, "log-driver", "", "how output is kept (json-file, local: the same; none: not at all)")
+	f.StringArrayVar(&c.logOpts, "log-opt", nil, "how much of it (max-size=10m, max-file=3)")
 
 	f.StringVar(&c.platform, "platform", "", "platform of the image (OS/ARCH[/VARIANT])")
 	f.StringVar(&c.pull, "pull", "missing", "when to pull the image (always|missing|never)")

@@ -7,7 +7,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"github.com/moby/moby/api/types/container"
 	"github.com/spf13/pflag"
 
 	"github.com/abode-run/abode/internal/api"
@@ -22,9 +24,11 @@ type options struct {
 	isolation, hostsDir       string
 	logLevel, agentBinary     string
 	access                    api.Access
-	metricsAddr               string
+	metricsAddr, logDriver    string
+	logOpts                   []string
 	debug, ahead              bool
 
+	logs   container.LogConfig
 	level  slog.Level
 	prefix netip.Prefix
 }
@@ -51,6 +55,8 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.access.TLS.Key, "tlskey", "", "file of its key")
 	f.StringVar(&o.metricsAddr, "metrics-addr", "", "TCP address that serves /metrics alone, for Prometheus, such as 127.0.0.1:9323 (default: none)")
 	f.StringVar(&o.agentBinary, "agent", "", "the abode-agent program (default: beside aboded)")
+	f.StringVar(&o.logDriver, "log-driver", "json-file", "how the output of containers that ask for nothing else is kept: json-file, local or none")
+	f.StringArrayVar(&o.logOpts, "log-opt", nil, "how much of it, such as max-size=10m and max-file=3; repeatable (default: 5 files of 20 MiB)")
 	f.StringVarP(&o.logLevel, "log-level", "l", "info", "debug, info, warn or error")
 	f.BoolVarP(&o.debug, "debug", "D", false, "the same as --log-level debug")
 	f.BoolVarP(&showVersion, "version", "v", false, "print the version")
@@ -99,6 +105,14 @@ func (o *options) complete() error {
 		}
 		o.prefix = p.Masked()
 	}
+	o.logs = container.LogConfig{Type: o.logDriver, Config: map[string]string{}}
+	for _, opt := range o.logOpts {
+		key, value, ok := strings.Cut(opt, "=")
+		if !ok || key == "" {
+			return fmt.Errorf("cannot use --log-opt %q: write it as max-size=10m", opt)
+		}
+		o.logs.Config[key] = value
+	}
 	if err := o.level.UnmarshalText([]byte(o.logLevel)); err != nil {
 		return fmt.Errorf("cannot use log level %q: choose debug, info, warn or error", o.logLevel)
 	}
@@ -111,6 +125,6 @@ func (o *options) complete() error {
 func (o *options) config(log *slog.Logger) engine.Config {
 	return engine.Config{
 		Root: o.root, Run: o.run, Bridge: o.bridge, Subnet: o.prefix, AgentBinary: o.agentBinary,
-		DefaultIsolation: kernel.Isolation(o.isolation), HostsDir: o.hostsDir, NoAhead: !o.ahead, Version: version.Version, Log: log,
+		DefaultIsolation: kernel.Isolation(o.isolation), HostsDir: o.hostsDir, NoAhead: !o.ahead, Logs: o.logs, Version: version.Version, Log: log,
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/abode-run/abode/internal/logs"
 )
 
 // Version is the protocol's version. A daemon refuses an agent of another one.
@@ -138,6 +140,9 @@ type CreateRequest struct {
 	// Log is the sink for output frames (see internal/logs): a file, appended
 	// to, or a virtio port. Empty means that output goes to attachers alone.
 	Log string `json:",omitempty"`
+	// LogBound is what is kept of a Log that is a file. A port's is the business
+	// of who writes what comes out of it.
+	LogBound logs.Bound `json:",omitzero"`
 }
 
 // Foundation is the container's.

@@ -18,6 +18,7 @@ func (s *server) containersLogs(w http.ResponseWriter, r *http.Request) error {
 		Stderr:     queryBool(r, "stderr"),
 		Follow:     queryBool(r, "follow"),
 		Timestamps: queryBool(r, "timestamps"),
+		Details:    queryBool(r, "details"),
 		Tail:       -1,
 	}
 	if !opts.Stdout && !opts.Stderr {

@@ -135,10 +135,13 @@ func (e *Engine) Logs(ctx context.Context, name string, opts LogsOptions, emit f
 		return err
 	}
 	rec, _ := c.snapshot()
-	if rec.Host.LogConfig.Type == "none" {
+	if rec.Host.LogConfig.Type == logNone {
 		return invalid("configured logging driver does not support reading")
 	}
 	o := logs.Options{Stdout: opts.Stdout, Stderr: opts.Stderr, Timestamps: opts.Timestamps, Since: opts.Since, Until: opts.Until, Tail: opts.Tail}
+	if opts.Details {
+		o.Details = new(string) // there are none, and Docker's clients cut them off at the space
+	}
 	if opts.Follow {
 		if ended, k := c.target(); k != nil {
 			o.Follow = ended

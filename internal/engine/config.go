@@ -20,6 +20,8 @@ import (
 	"log/slog"
 	"net/netip"
 
+	"github.com/moby/moby/api/types/container"
+
 	"github.com/abode-run/abode/internal/kernel"
 )
 
@@ -30,8 +32,9 @@ type Config struct {
 	Subnet           netip.Prefix // zero: one that is free
 	AgentBinary      string       // abode-agent
 	DefaultIsolation kernel.Isolation
-	HostsDir         string // registries' hosts.toml; empty: the image store's default
-	NoAhead          bool   // no interface and no guest is kept ready for a container to come
+	HostsDir         string              // registries' hosts.toml; empty: the image store's default
+	NoAhead          bool                // no interface and no guest is kept ready for a container to come
+	Logs             container.LogConfig // of containers that ask for none; zero: json-file, 100 MiB
 	Version          string
 	Log              *slog.Logger
 	Observer         Observer // nil: nobody

@@ -45,6 +45,7 @@ func (e *Engine) Create(ctx context.Context, name string, cfg *container.Config,
 		return "", nil, err
 	}
 	h.Isolation = container.Isolation(rec.Isolation)
+	h.LogConfig = e.logDefaults(h.LogConfig)
 	wall, err := e.wall(rec)
 	if err != nil {
 		return "", nil, err

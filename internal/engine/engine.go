@@ -66,6 +66,9 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	default:
 		return nil, fmt.Errorf("cannot make %q the default isolation: there are %s and %s", cfg.DefaultIsolation, kernel.Container, kernel.VM)
 	}
+	if err := checkLogs(cfg.Logs); err != nil {
+		return nil, fmt.Errorf("cannot log in this way by default: %w", err)
+	}
 	e := &Engine{cfg: cfg, dirs: state.Dirs{Root: cfg.Root, Run: cfg.Run}, log: cfg.Log, containers: newRegistry(cfg.Root), fading: semaphore.NewWeighted(fadingMax)}
 	e.ctx, e.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	var cu cleanup.Stack

@@ -97,7 +97,7 @@ func (e *Engine) Info(ctx context.Context) (system.Info, error) {
 		NGoroutines:     runtime.NumGoroutine(),
 		NEventsListener: e.events.Listeners(),
 		SystemTime:      time.Now().Format(time.RFC3339Nano),
-		LoggingDriver:   defaultLogDriver,
+		LoggingDriver:   e.logDefaults(container.LogConfig{}).Type,
 		CgroupDriver:    "cgroupfs",
 		CgroupVersion:   cgroupVersion(),
 		KernelVersion:   kernelRelease(),
@@ -115,7 +115,7 @@ func (e *Engine) Info(ctx context.Context) (system.Info, error) {
 		Isolation:       container.Isolation(e.cfg.DefaultIsolation),
 		SecurityOptions: []string{"name=seccomp,profile=builtin", "name=userns", "name=cgroupns"},
 		Plugins: system.PluginsInfo{
-			Volume: []string{"local"}, Network: []string{"bridge", "host", "null"}, Log: []string{"json-file", "local", "none"},
+			Volume: []string{"local"}, Network: []string{"bridge", "host", "null"}, Log: []string{logJSON, logLocal, logNone},
 		},
 		LiveRestoreEnabled: true,
 		Labels:             []string{},

@@ -51,7 +51,7 @@ func (e *Engine) Inspect(ctx context.Context, name string, size bool) (container
 	if st.Attachment != nil {
 		res.NetworkSettings.SandboxID = rec.ID
 	}
-	if rec.Host.LogConfig.Type == "none" {
+	if rec.Host.LogConfig.Type == logNone {
 		res.LogPath = ""
 	}
 	if size {

@@ -114,8 +114,8 @@ func (c *Container) describe(k kernel.Kernel, rec *record, att *network.Attachme
 	}
 	req.Rootfs = k.Rootfs()
 	req.Rootfs.ReadOnly = rec.Host.ReadonlyRootfs
-	if rec.Host.LogConfig.Type != "none" {
-		req.Log = k.Log()
+	if rec.Host.LogConfig.Type != logNone {
+		req.Log, req.LogBound = k.Log(), rec.bound()
 	}
 	req.Mounts = []agent.Mount{rec.shm()}
 	share := 0

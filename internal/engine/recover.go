@@ -154,6 +154,7 @@ func (c *Container) recover(ctx context.Context) {
 		}
 		return
 	case st.Phase.active(), st.Phase == phaseStarting, st.Borrowed:
+		c.trimLog(rec)
 	default:
 		return
 	}
@@ -209,7 +210,8 @@ func (c *Container) askAgent(ctx context.Context, k kernel.Kernel) (agent.Contai
 func (c *Container) adopt(k kernel.Kernel, seen agent.Container) {
 	c.mu.Lock()
 	c.kernel = k
-	c.ended = make(chan struct{})
+	ended := make(chan struct{})
+	c.ended = ended
 	rec := c.rec
 	c.mu.Unlock()
 	err := c.setStatus(func(st *status) {
@@ -229,6 +231,7 @@ func (c *Container) adopt(k kernel.Kernel, seen agent.Container) {
 	}
 	c.e.watch.Go(func() { c.watchEnd(k, nil) })
 	c.watchHealth()
+	c.e.watch.Go(func() { c.watchLog(k, ended) })
 }
 
 // lost ends a container whose workload is not there any more, or never was

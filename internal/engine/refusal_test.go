@@ -30,7 +30,6 @@ func TestRefusals(t *testing.T) {
 		"--oom-kill-disable" + no:                                                        {Resources: container.Resources{OomKillDisable: p(true)}},
 		"a limit of Windows containers" + no:                                             {Resources: container.Resources{CPUPercent: 10}},
 		`restart policy "always"` + no:                                                   {RestartPolicy: container.RestartPolicy{Name: "always"}},
-		"--log-opt" + no:                                                                 {LogConfig: container.LogConfig{Config: map[string]string{"a": "b"}}},
 	} {
 		err := checkUnsupported(&h)
 		if err == nil || err.Error() != want || !errdefs.IsNotImplemented(err) {

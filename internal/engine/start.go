@@ -150,7 +150,8 @@ func (c *Container) bringUp(ctx context.Context, rec *record) (err error) {
 	took.lap("start")
 	c.mu.Lock()
 	c.kernel = k
-	c.ended = make(chan struct{})
+	ended := make(chan struct{})
+	c.ended = ended
 	late := c.pending
 	c.pending = nil
 	c.mu.Unlock()
@@ -169,6 +170,7 @@ func (c *Container) bringUp(ctx context.Context, rec *record) (err error) {
 	c.did(ctx, OperationStart, took, nil) // before its end can be told
 	c.e.watch.Go(func() { c.watchEnd(k, told) })
 	c.watchHealth()
+	c.e.watch.Go(func() { c.watchLog(k, ended) })
 	if att != nil {
 		c.e.stockSpares(rec)
 	}

@@ -30,6 +30,7 @@ type AttachOptions struct {
 type LogsOptions struct {
 	Stdout, Stderr     bool
 	Follow, Timestamps bool
+	Details            bool
 	Since, Until       time.Time
 	Tail               int
 }

@@ -54,6 +54,7 @@ func checkConfig(c *container.Config) error {
 func checkHost(c *container.Config, h *container.HostConfig, can kernel.Capabilities, wall kernel.Isolation) ([]string, error) {
 	checks := []func() error{
 		func() error { return checkUnsupported(h) },
+		func() error { return checkLogs(h.LogConfig) },
 		func() error { return checkModes(c, h, can, wall) },
 		func() error { return checkDevices(h, can, wall) },
 		func() error { return checkSecurity(h) },
@@ -126,14 +127,6 @@ func checkUnsupported(h *container.HostConfig) error {
 		case u.set:
 			return later("%s", u.what)
 		}
-	}
-	switch h.LogConfig.Type {
-	case "", "json-file", "local", "none":
-	default:
-		return invalid("logger: no log driver named '%s' is registered", h.LogConfig.Type)
-	}
-	if len(h.LogConfig.Config) > 0 {
-		return later("--log-opt")
 	}
 	return nil
 }
@@ -224,12 +217,6 @@ func normalise(c *container.Config, h *container.HostConfig) {
 	}
 	if h.RestartPolicy.Name == "" {
 		h.RestartPolicy.Name = container.RestartPolicyDisabled
-	}
-	if h.LogConfig.Type == "" {
-		h.LogConfig.Type = defaultLogDriver
-	}
-	if h.LogConfig.Config == nil {
-		h.LogConfig.Config = map[string]string{}
 	}
 	if h.Privileged {
 		h.UsernsMode = "host"

@@ -6,6 +6,10 @@
 // length (1 to MaxPayload) and the payload. A frame says nothing of lines: it
 // may hold several, or a part of one.
 //
+// A log that has reached its bound loses its oldest frames, which become a hole
+// in the file. Where it begins then is in a second file, named after the log
+// with ".start" behind.
+//
 // Nothing in a log is trusted. A guest chooses every byte of its own, and a
 // kernel that died may have left half a frame anywhere but at the beginning.
 package logs

@@ -11,6 +11,7 @@ import (
 
 	"github.com/abode-run/abode/internal/agent"
 	"github.com/abode-run/abode/internal/cleanup"
+	"github.com/abode-run/abode/internal/logs"
 )
 
 var namespaceFlags = map[specs.LinuxNamespaceType]int{
@@ -162,7 +163,7 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 		return fmt.Errorf("cannot open the mount namespace: %w", err)
 	}
 	cu.Add(func() { c.mntNS.Close() })
-	log, err := openLog(c.req.Log)
+	log, err := openLog(c.req)
 	if err != nil {
 		return err
 	}
@@ -215,15 +216,11 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 }
 
 // openLog opens the sink for output frames; an empty path is none.
-func openLog(path string) (io.Writer, error) {
-	if path == "" {
+func openLog(req *agent.CreateRequest) (io.Writer, error) {
+	if req.Log == "" {
 		return nil, nil
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NOCTTY, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open the output log: %w", err)
-	}
-	return f, nil
+	return logs.Open(req.Log, req.LogBound)
 }
 
 // oomScore is best effort: lowering a score takes CAP_SYS_RESOURCE.

@@ -13,7 +13,7 @@
 //	    config.json          what was asked for and what it is made of; never changes but by rename and update
 //	    state.json           what it is doing; see internal/engine. Of a container that is
 //	                         removed when it ends, both are below RUN
-//	    log                  its output (internal/logs)
+//	    log, log.start       its output, and where what is kept of it begins (internal/logs)
 //	    writable/, *.ext4    its writable layer, made by its kernel's provider
 //	containers/.removed-ID/  a removal that was cut short
 //
