@@ -28,7 +28,7 @@ func newCommit(*app) *cobra.Command {
 	return newLater("commit", "commit containers", "Use 'abode export' and 'abode import' for a container's files")
 }
 
-// newNetworkLater is what there is to do with networks of one's own.
+// newNetworkLater is what there is to do with a container's networks after its creation.
 func newNetworkLater(name string) *cobra.Command {
-	return newLater(name, "create or change networks", "Containers of one engine reach each other by name on the network 'bridge'")
+	return newLater(name, "connect containers to networks, or disconnect them, after their creation", "Create the container with '--network NAME'")
 }

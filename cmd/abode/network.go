@@ -13,8 +13,8 @@ import (
 )
 
 func newNetwork(a *app) *cobra.Command {
-	return group("network", "Look at networks", newNetworkLs(a), newInspectOf(a, "network"),
-		newNetworkLater("create"), newNetworkLater("connect"), newNetworkLater("disconnect"), newNetworkLater("rm"), newNetworkLater("prune"))
+	return group("network", "Manage networks", newNetworkCreate(a), newNetworkLs(a), newInspectOf(a, "network"), newNetworkRm(a), newNetworkPrune(a),
+		newNetworkLater("connect"), newNetworkLater("disconnect"))
 }
 
 var networkHeaders = format.Headers{
@@ -37,9 +37,11 @@ func newNetworkLs(a *app) *cobra.Command {
 	var filter []string
 	cmd := &cobra.Command{
 		Use: "ls [OPTIONS]", Aliases: []string{"list"}, Short: "List networks",
-		Long:    `List networks. Filters: name, id, driver, label, scope, type.`,
-		Example: `  abode network ls`,
-		Args:    exactly(0),
+		Long: `List networks. Filters: name, id, driver, label, scope, type (builtin,
+custom), dangling=true|false.`,
+		Example: `  abode network ls
+  abode network ls -q --filter type=custom`,
+		Args: exactly(0),
 	}
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "IDs alone")
 	cmd.Flags().BoolVar(&noTrunc, "no-trunc", false, "do not shorten IDs")

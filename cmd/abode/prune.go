@@ -124,8 +124,9 @@ func newSystemPrune(a *app) *cobra.Command {
 	var all, volumes bool
 	cmd := &cobra.Command{
 		Use: "prune [OPTIONS]", Short: "Remove all that is unused",
-		Long: `Remove stopped containers and images without a name; with -a all images that
-no container uses; with --volumes unused anonymous volumes too.`,
+		Long: `Remove stopped containers, networks that no running container is in, and images
+without a name; with -a all images that no container uses; with --volumes unused
+anonymous volumes too.`,
 		Example: `  abode system prune -f
   abode system prune -a --volumes`,
 		Args: exactly(0),
@@ -134,7 +135,7 @@ no container uses; with --volumes unused anonymous volumes too.`,
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "all images that no container uses")
 	cmd.Flags().BoolVar(&volumes, "volumes", false, "anonymous volumes too")
 	cmd.RunE = a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
-		warning := "This will remove:\n  - all stopped containers\n"
+		warning := "This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n"
 		if volumes {
 			warning += "  - all anonymous volumes not used by at least one container\n"
 		}
@@ -147,6 +148,9 @@ no container uses; with --volumes unused anonymous volumes too.`,
 			return nil
 		}
 		total, err := a.pruneContainers(ctx, c, p.filter)
+		if err == nil {
+			err = a.pruneNetworks(ctx, c, p.filter)
+		}
 		if err == nil && volumes {
 			var n uint64
 			n, err = a.pruneVolumes(ctx, c, false, nil)

@@ -189,6 +189,22 @@ func testNetworks(t *testing.T, c *client.Client) {
 	}
 	_, err = c.NetworkInspect(ctx, "nosuch", client.NetworkInspectOptions{})
 	wantClass(t, "inspect", err, errdefs.IsNotFound)
+	made, err := c.NetworkCreate(ctx, "mine", client.NetworkCreateOptions{Driver: "bridge", Labels: map[string]string{"a": "b"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.NetworkInspect(ctx, made.ID[:12], client.NetworkInspectOptions{})
+	if n := got.Network; err != nil || n.ID != made.ID || n.Name != "mine" || n.Labels["a"] != "b" || len(n.IPAM.Config) != 1 || !n.IPAM.Config[0].Subnet.Contains(n.IPAM.Config[0].Gateway) {
+		t.Errorf("inspect: %+v %v", n, err)
+	}
 	_, err = c.NetworkCreate(ctx, "mine", client.NetworkCreateOptions{})
-	wantClass(t, "create", err, errdefs.IsNotImplemented)
+	wantClass(t, "create again", err, errdefs.IsConflict)
+	_, err = c.NetworkCreate(ctx, "other", client.NetworkCreateOptions{Driver: "overlay"})
+	wantClass(t, "create with an unknown driver", err, errdefs.IsNotFound)
+	pruned, err := c.NetworkPrune(ctx, client.NetworkPruneOptions{})
+	if err != nil || len(pruned.Report.NetworksDeleted) != 1 || pruned.Report.NetworksDeleted[0] != "mine" {
+		t.Errorf("prune: %+v %v", pruned.Report, err)
+	}
+	_, err = c.NetworkRemove(ctx, "mine", client.NetworkRemoveOptions{})
+	wantClass(t, "remove what is gone", err, errdefs.IsNotFound)
 }

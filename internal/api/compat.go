@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
@@ -92,6 +93,21 @@ func oldInspect(c container.InspectResponse) inspect {
 		n.MacAddress = ep.MacAddress.String()
 	}
 	return old
+}
+
+// shortAliases adds the short ID to the aliases in networks that users have
+// made, as versions before 1.45 have it: docker-compose 1 asks for it.
+func shortAliases(c container.InspectResponse) {
+	if c.NetworkSettings == nil || len(c.ID) < 12 {
+		return
+	}
+	for name, ep := range c.NetworkSettings.Networks {
+		switch name {
+		case network.NetworkBridge, network.NetworkHost, network.NetworkNone:
+		default:
+			ep.Aliases = append(slices.Clone(ep.Aliases), c.ID[:12])
+		}
+	}
 }
 
 // imageSummary is an image in a list as versions before 1.44 show it.

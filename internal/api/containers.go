@@ -120,6 +120,9 @@ func (s *server) containersInspect(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
+	if requested(r).before(45) {
+		shortAliases(c)
+	}
 	if requested(r).before(52) {
 		return writeJSON(w, http.StatusOK, oldInspect(c))
 	}

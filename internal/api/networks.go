@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/containerd/errdefs"
 	"github.com/gorilla/mux"
 	"github.com/moby/moby/api/types/container"
 	apinetwork "github.com/moby/moby/api/types/network"
@@ -16,12 +15,12 @@ import (
 
 func (s *server) networkRoutes() []route {
 	refuse := func(w http.ResponseWriter, r *http.Request) error {
-		return later("create or change networks", "Containers of one engine reach each other by name on the network \"bridge\"")
+		return later("connect containers to networks, or disconnect them, after their creation", "Create the container with --network NAME; it may be given the name and volumes of one that is removed")
 	}
 	return []route{
 		{"GET", "/networks", s.networksList},
 		{"GET", "/networks/{name}", s.networksInspect},
-		{"POST", "/networks/create", refuse},
+		{"POST", "/networks/create", s.networksCreate},
 		{"POST", "/networks/prune", s.networksPrune},
 		{"POST", "/networks/{name}/connect", refuse},
 		{"POST", "/networks/{name}/disconnect", refuse},
@@ -29,7 +28,7 @@ func (s *server) networkRoutes() []route {
 	}
 }
 
-// networks describes those there are: bridge, host and none.
+// networks describes those there are: bridge, host, none, and what users have made.
 func (s *server) networks(r *http.Request) ([]apinetwork.Network, error) {
 	list := []apinetwork.Network{
 		{Name: apinetwork.NetworkBridge, Driver: "bridge", EnableIPv4: true},
@@ -56,6 +55,9 @@ func (s *server) networks(r *http.Request) ([]apinetwork.Network, error) {
 	list[0].Options["com.docker.network.bridge.default_bridge"] = "true"
 	if bridge.Subnet.IsValid() {
 		list[0].IPAM.Config = []apinetwork.IPAMConfig{{Subnet: bridge.Subnet, Gateway: bridge.Gateway}}
+	}
+	for _, n := range s.engine.Networks() {
+		list = append(list, definedNetwork(n))
 	}
 	return list, nil
 }
@@ -97,15 +99,24 @@ func (s *server) networksList(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	used := map[string]bool{} // of those that users have made
+	for _, n := range s.engine.Networks() {
+		used[n.ID] = n.Used
+	}
 	list := []apinetwork.Summary{}
 	for _, n := range all {
+		inUse, custom := used[n.ID]
+		kind := "builtin"
+		if custom {
+			kind = "custom"
+		}
 		switch {
-		case dangling, // the fixed networks never are
+		case len(f["dangling"]) > 0 && dangling != (custom && !inUse),
 			!f.any("name", func(v string) bool { return strings.Contains(n.Name, v) }),
 			!f.any("id", func(v string) bool { return strings.HasPrefix(n.ID, v) }),
 			!f.any("driver", func(v string) bool { return v == n.Driver }),
 			!f.any("scope", func(v string) bool { return v == n.Scope }),
-			!f.any("type", func(v string) bool { return v == "builtin" }),
+			!f.any("type", func(v string) bool { return v == kind }),
 			!f.labels(n.Labels):
 			continue
 		}
@@ -155,20 +166,4 @@ func endpoint(c container.Summary, name string) (id string, res apinetwork.Endpo
 		res.IPv6Address = netip.PrefixFrom(ep.GlobalIPv6Address, ep.GlobalIPv6PrefixLen)
 	}
 	return c.ID, res, true
-}
-
-func (s *server) networksRemove(w http.ResponseWriter, r *http.Request) error {
-	n, err := s.findNetwork(r, mux.Vars(r)["name"])
-	if err != nil {
-		return err
-	}
-	return &apiError{errdefs.ErrPermissionDenied, n.Name + " is a pre-defined network and cannot be removed"}
-}
-
-// networksPrune has nothing to remove: the fixed networks stay.
-func (s *server) networksPrune(w http.ResponseWriter, r *http.Request) error {
-	if _, err := readFilters(r, "label", "label!", "until"); err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, apinetwork.PruneReport{NetworksDeleted: []string{}})
 }

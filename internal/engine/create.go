@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"os"
 	"time"
 
@@ -72,7 +71,7 @@ func (e *Engine) Create(ctx context.Context, name string, cfg *container.Config,
 		warnings = append(warnings, warning)
 	}
 	normalise(rec.Config, &h)
-	if err := rec.endpoint(net); err != nil {
+	if err := e.endpoints(rec, net); err != nil {
 		return "", nil, err
 	}
 	if rec.Mounts, err = e.mountPoints(rec.Config, &h, rec.Isolation); err != nil {
@@ -171,44 +170,5 @@ func (e *Engine) ensureVolume(m mountPoint) error {
 		return err
 	}
 	e.events.Publish(events.VolumeEventType, events.ActionCreate, m.Name, map[string]string{"driver": "local"})
-	return nil
-}
-
-// endpoint reads what was asked of the place in the network.
-func (rec *record) endpoint(net *apinetwork.NetworkingConfig) error {
-	if net == nil {
-		return nil
-	}
-	network := networkName(rec.Config, rec.Host)
-	for name, ep := range net.EndpointsConfig {
-		if ep == nil {
-			continue
-		}
-		if name == "default" {
-			name = "bridge"
-		}
-		if name != network {
-			return invalid("network %s not found", name)
-		}
-		if len(ep.Links) > 0 {
-			return instead("containers of the network reach each other by name", "--link")
-		}
-		if name != "bridge" {
-			continue
-		}
-		rec.Aliases = append(rec.Aliases, ep.Aliases...)
-		if len(ep.MacAddress) > 0 {
-			rec.MAC = ep.MacAddress.String()
-		}
-		if ep.IPAMConfig != nil {
-			if ep.IPAMConfig.IPv6Address.IsValid() || len(ep.IPAMConfig.LinkLocalIPs) > 0 {
-				return later("an IPv6 or link-local address")
-			}
-			rec.Address = ep.IPAMConfig.IPv4Address
-		}
-	}
-	if (rec.Address != netip.Addr{}) && !rec.Address.Is4() {
-		return invalid("invalid IPv4 address: %s", rec.Address)
-	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"sync"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/abode-run/abode/internal/kernel/vm/kernels"
 	"github.com/abode-run/abode/internal/layer"
 	"github.com/abode-run/abode/internal/network"
+	"github.com/abode-run/abode/internal/network/networks"
 	"github.com/abode-run/abode/internal/state"
 	"github.com/abode-run/abode/internal/volume"
 )
@@ -32,7 +34,8 @@ type Engine struct {
 	images     *image.Store
 	layers     *layer.Store
 	volumes    *volume.Store
-	network    *network.Network
+	network    *network.Network // the default one
+	networks   *networks.Store  // those that users make
 	walls      walls
 	events     events.Broker
 	containers *registry
@@ -99,11 +102,19 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if e.volumes, err = volume.Open(e.dirs.Volumes()); err != nil {
 		return nil, err
 	}
-	e.network, err = network.Open(ctx, network.Config{Dir: e.dirs.Network(), Bridge: cfg.Bridge, Subnet: cfg.Subnet, Log: cfg.Log})
+	e.network, err = network.Open(ctx, network.Config{
+		Dir: e.dirs.Network(), Bridge: cfg.Bridge, Subnet: cfg.Subnet, Log: cfg.Log,
+		Reserved: func() []netip.Prefix { return e.networks.Subnets() },
+	})
 	if err != nil {
 		return nil, errors.New(plain(err)) // for the user of the daemon that does not start
 	}
 	cu.Add(func() { e.network.Close(context.WithoutCancel(ctx)) })
+	e.networks, err = networks.Open(ctx, networks.Config{Dir: e.dirs.Networks(), Run: e.dirs.NetworksRun(), Bridge: cfg.Bridge, Log: cfg.Log})
+	if err != nil {
+		return nil, err
+	}
+	cu.Add(func() { e.networks.Close(context.WithoutCancel(ctx)) })
 	if err := e.walls.open(e); err != nil {
 		return nil, err
 	}
@@ -130,6 +141,7 @@ func (e *Engine) Close(ctx context.Context) error {
 	}
 	errs = append(errs, e.dropSpares(ctx))
 	errs = append(errs, e.walls.close(ctx))
+	errs = append(errs, e.networks.Close(ctx))
 	errs = append(errs, e.network.Close(ctx))
 	errs = append(errs, e.images.Close())
 	e.unlock()
@@ -143,8 +155,8 @@ func (e *Engine) Images() *image.Store { return e.images }
 // Volumes is the store of volumes; see RemoveVolume.
 func (e *Engine) Volumes() *volume.Store { return e.volumes }
 
-// Bridge describes the network that containers are in, but for those of the
-// host's or of none.
+// Bridge describes the default network: that of containers whose users name
+// no other.
 func (e *Engine) Bridge() (network.Description, error) { return e.network.Describe() }
 
 // Events tells what happens.

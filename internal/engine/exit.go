@@ -147,6 +147,7 @@ func (c *Container) died(rec *record, exit agent.Exit, ran time.Duration) {
 		"exitCode":     strconv.Itoa(exit.Code),
 		"execDuration": strconv.Itoa(int(ran.Seconds())),
 	})
+	c.networkEvent(events.ActionDisconnect, rec)
 }
 
 // giveBack returns what a container has of the host. It goes on after
@@ -164,7 +165,7 @@ func (c *Container) giveBack(k kernel.Kernel, discard bool) {
 	took := newStopwatch(context.Background())
 	detach := func() {
 		if st.Attachment != nil {
-			step("network", func(ctx context.Context) error { return c.e.network.Detach(ctx, c.id) })
+			step("network", func(ctx context.Context) error { return c.e.leave(ctx, rec) })
 		}
 	}
 	var wg sync.WaitGroup

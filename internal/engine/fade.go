@@ -13,11 +13,11 @@ const fadingMax = 16
 
 // fades says whether a container that is removed when it ends can be out of
 // sight before all of it is gone: when nobody could tell the difference. What
-// others may want at once (ports, an address, files that they share) holds it
+// others may want at once (ports, an address, files that they share, a network to remove) holds it
 // back.
 func (rec *record) fades() bool {
 	return len(rec.shared()) == 0 && len(rec.Host.PortBindings) == 0 && !rec.Host.PublishAllPorts &&
-		!rec.Address.IsValid() && rec.MAC == ""
+		!rec.place().Address.IsValid() && rec.place().MAC == "" && !rec.place().defined()
 }
 
 // discards says whether nothing remains of a removed container's own kernel.

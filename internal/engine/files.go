@@ -53,8 +53,8 @@ func (rec *record) hosts(att *network.Attachment) (string, error) {
 		host, addr, _ := cutHost(e)
 		if addr == hostGateway {
 			addr = "127.0.0.1" // on the host's network
-			if att != nil && len(att.Gateways) > 0 {
-				addr = att.Gateways[0]
+			if att != nil && len(att.DNS) > 0 {
+				addr = att.DNS[0] // the bridge's, which an internal network has too
 			}
 		}
 		fmt.Fprintf(&b, "%s\t%s\n", addr, host)

@@ -119,8 +119,8 @@ func (e *Engine) listFilter(ctx context.Context, filters map[string]map[string]b
 			})
 		case "network":
 			add(func(_ *Container, rec *record, _ *status) bool {
-				n := networkName(rec.Config, rec.Host)
-				return slices.ContainsFunc(values, func(v string) bool { return v == n || v != "" && strings.HasPrefix(NetworkID(n), v) })
+				n := rec.place()
+				return slices.ContainsFunc(values, func(v string) bool { return v == n.Name || v != "" && strings.HasPrefix(n.id(), v) })
 			})
 		case "publish", "expose":
 			test, err := portFilter(key == "publish", values)

@@ -114,8 +114,8 @@ func (e *Engine) inspectMounts(rec *record) []container.MountPoint {
 	return list
 }
 
-// NetworkID is the ID of one of the networks there are: bridge, host and none.
-// It is the same in every engine.
+// NetworkID is the ID of one of the networks that are always there: bridge,
+// host and none. It is the same in every engine.
 func NetworkID(name string) string {
 	sum := sha256.Sum256([]byte("abode network " + name))
 	return hex.EncodeToString(sum[:])
@@ -123,13 +123,15 @@ func NetworkID(name string) string {
 
 // endpoints describes the container's place in its network.
 func (rec *record) endpoints(st *status) map[string]*apinetwork.EndpointSettings {
-	name := networkName(rec.Config, rec.Host)
-	ep := &apinetwork.EndpointSettings{Aliases: rec.Aliases}
-	if rec.Address.IsValid() {
-		ep.IPAMConfig = &apinetwork.EndpointIPAMConfig{IPv4Address: rec.Address}
+	place := rec.place()
+	ep := &apinetwork.EndpointSettings{Aliases: place.Aliases}
+	if place.Address.IsValid() {
+		ep.IPAMConfig = &apinetwork.EndpointIPAMConfig{IPv4Address: place.Address}
+	}
+	if st.Phase.active() || place.defined() {
+		ep.NetworkID = place.id()
 	}
 	if st.Phase.active() {
-		ep.NetworkID = NetworkID(name)
 		sum := sha256.Sum256([]byte("abode endpoint " + rec.ID))
 		ep.EndpointID = hex.EncodeToString(sum[:])
 	}
@@ -156,7 +158,7 @@ func (rec *record) endpoints(st *status) map[string]*apinetwork.EndpointSettings
 			}
 		}
 	}
-	return map[string]*apinetwork.EndpointSettings{name: ep}
+	return map[string]*apinetwork.EndpointSettings{place.Name: ep}
 }
 
 // portMap tells for each exposed or published port where it is on the host.

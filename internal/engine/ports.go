@@ -24,8 +24,8 @@ func (rec *record) networkRequest() (network.Request, error) {
 		Owner:    rec.Owner,
 		Hostname: rec.Config.Hostname,
 		Names:    rec.dnsNames(),
-		MAC:      rec.MAC,
-		Address:  rec.Address,
+		MAC:      rec.place().MAC,
+		Address:  rec.place().Address,
 		Ports:    ports,
 	}, nil
 }
@@ -53,7 +53,7 @@ func asAsked(want netip.Addr, have []string) error {
 // dnsNames are the names by which others find the container.
 func (rec *record) dnsNames() []string {
 	names := []string{rec.Name}
-	for _, a := range rec.Aliases {
+	for _, a := range rec.place().Aliases {
 		if !slices.Contains(names, a) {
 			names = append(names, a)
 		}

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"net/netip"
 	"slices"
 	"time"
 
@@ -28,10 +27,7 @@ type record struct {
 	Config    *container.Config     // merged with the image's
 	Host      *container.HostConfig // as it was given, defaults filled in
 	Mounts    []mountPoint
-	// What was asked of the endpoint in the network.
-	Aliases []string   `json:",omitempty"`
-	MAC     string     `json:",omitempty"`
-	Address netip.Addr `json:",omitzero"`
+	Endpoints []endpoint `json:",omitempty"` // in networks: one, or none (--network none and host)
 }
 
 // command is what the container runs: entrypoint and arguments.

@@ -30,7 +30,7 @@ func (e *Engine) recover(ctx context.Context) error {
 	}
 	// The network first: it keeps the places of those that may run, and the
 	// others need theirs taken away before anything is attached.
-	var live []network.Request
+	live := map[string][]network.Request{} // by network
 	for _, c := range found {
 		mayRun := c.st.Phase.active() || c.st.Phase == phaseStarting
 		if c.st.Attachment == nil || !mayRun {
@@ -40,14 +40,17 @@ func (e *Engine) recover(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		live = append(live, req)
+		live[c.rec.place().Network] = append(live[c.rec.place().Network], req)
 	}
 	if err := e.walls.host.Forget(ctx, ""); err != nil {
 		e.log.Warn("what an earlier daemon has prepared is left", "error", err)
 	}
 	e.walls.guest.CleanStandbys()
-	if err := e.network.Recover(ctx, live); err != nil {
+	if err := e.network.Recover(ctx, live[defaultNetwork]); err != nil {
 		return err
+	}
+	if err := e.networks.Recover(ctx, live); err != nil {
+		e.log.Warn("what is left of a removed network cannot be removed", "error", err)
 	}
 	var wg sync.WaitGroup
 	limit := make(chan struct{}, 8)

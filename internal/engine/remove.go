@@ -152,7 +152,7 @@ func (e *Engine) Rename(ctx context.Context, name, newName string) error {
 		return err
 	}
 	if st.Attachment != nil {
-		e.network.Rename(c.id, rec.dnsNames())
+		e.renamed(&rec)
 	}
 	c.event(events.ActionRename, map[string]string{"oldName": "/" + old.Name})
 	return nil

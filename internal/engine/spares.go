@@ -43,6 +43,7 @@ type spareKind struct {
 
 type spare struct {
 	spareKind
+	net     *network.Network
 	id, nic string
 	owner   int    // of a guest; becomes the container's
 	image   string // whose layers a guest has mounted; may be empty
@@ -63,15 +64,20 @@ func spareFor(rec *record) (k spareKind, ok bool) {
 // by forget, if the container is not made with it. That of a container which
 // shares the host's kernel is made now when none is ready: it takes what the
 // making of its parts would.
-func (e *Engine) spare(ctx context.Context, rec *record) (s spare, ok bool, err error) {
+func (e *Engine) spare(ctx context.Context, rec *record, net *network.Network) (s spare, ok bool, err error) {
 	kind, ok := spareFor(rec)
 	if !ok {
 		return spare{}, false, nil
 	}
-	if s, ok = e.spares.take(kind); ok || kind.wall != kernel.Container {
+	if net == e.network { // the others have none ready
+		s, ok = e.spares.take(kind)
+	} else {
+		ok = false
+	}
+	if ok || kind.wall != kernel.Container {
 		return s, ok, nil
 	}
-	s, err = e.prepareSpare(ctx, kind, nil)
+	s, err = e.prepareSpare(ctx, kind, net, nil)
 	return s, err == nil, err
 }
 
@@ -138,7 +144,7 @@ func (s *spares) missing(kind spareKind) bool {
 // makeSpare makes one, best for a container that is like another (nil: none),
 // and says whether one more is missing.
 func (e *Engine) makeSpare(kind spareKind, like *record) (more bool) {
-	made, err := e.prepareSpare(e.ctx, kind, like)
+	made, err := e.prepareSpare(e.ctx, kind, e.network, like)
 	if err != nil && e.ctx.Err() == nil {
 		e.log.Warn("containers start slower: nothing can be made ahead", "isolation", kind.wall, "error", err)
 	}
@@ -166,13 +172,13 @@ func (e *Engine) makeSpare(kind spareKind, like *record) (more bool) {
 	return more
 }
 
-func (e *Engine) prepareSpare(ctx context.Context, kind spareKind, like *record) (s spare, err error) {
-	s.spareKind, s.id = kind, network.SpareID()
+func (e *Engine) prepareSpare(ctx context.Context, kind spareKind, net *network.Network, like *record) (s spare, err error) {
+	s.spareKind, s.net, s.id = kind, net, network.SpareID()
 	if kind.wall == kernel.Container {
-		s.nic = e.network.SpareNIC(s.id)
+		s.nic = net.SpareNIC(s.id)
 		var pid int
 		if pid, err = e.walls.host.Prepare(ctx, s.nic); err == nil {
-			err = e.network.SparePair(ctx, s.id, pid)
+			err = net.SparePair(ctx, s.id, pid)
 		}
 	} else {
 		if like != nil {
@@ -181,7 +187,7 @@ func (e *Engine) prepareSpare(ctx context.Context, kind spareKind, like *record)
 		if s.owner, err = e.containers.lend(s.id); err != nil {
 			return s, err
 		}
-		if s.nic, err = e.network.SpareTap(ctx, s.id, s.owner); err != nil {
+		if s.nic, err = net.SpareTap(ctx, s.id, s.owner); err != nil {
 			e.containers.forget(s.id)
 			return s, err
 		}
@@ -264,7 +270,7 @@ func (e *Engine) dropImageless(ctx context.Context) {
 func (e *Engine) forget(ctx context.Context, s spare) error {
 	err := e.forgetKernel(ctx, s)
 	e.containers.forget(s.id)
-	return errors.Join(err, e.network.DropSpare(s.id))
+	return errors.Join(err, s.net.DropSpare(s.id))
 }
 
 // forgetKernel ends what waits with a spare's interface, unless a container

@@ -168,10 +168,11 @@ func (c *Container) bringUp(ctx context.Context, rec *record) (err error) {
 	c.e.cfg.Observer.Started(rec.Isolation, took.last.Sub(took.began), took.steps)
 	c.e.log.Debug("a container runs", append(took.attrs(), "container", c.id, "isolation", rec.Isolation)...)
 	c.did(ctx, OperationStart, took, nil) // before its end can be told
+	c.networkEvent(events.ActionConnect, rec)
 	c.e.watch.Go(func() { c.watchEnd(k, told) })
 	c.watchHealth()
 	c.e.watch.Go(func() { c.watchLog(k, ended) })
-	if att != nil {
+	if att != nil && !rec.place().defined() {
 		c.e.stockSpares(rec)
 	}
 	return nil
@@ -180,14 +181,25 @@ func (c *Container) bringUp(ctx context.Context, rec *record) (err error) {
 // attachNetwork gives the container its place in the network, if it has one,
 // and says which range of user IDs its kernel has then.
 func (c *Container) attachNetwork(ctx context.Context, rec *record, cu *cleanup.Stack) (*network.Attachment, int, error) {
-	if networkName(rec.Config, rec.Host) != "bridge" {
+	if !rec.place().attached() {
 		return nil, rec.Owner, nil
 	}
+	net, err := c.e.join(rec)
+	if err != nil {
+		return nil, 0, err
+	}
+	cu.Add(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
+		defer cancel()
+		if err := c.e.leave(ctx, rec); err != nil {
+			c.e.log.Warn("a failed start leaves something", "what", "network", "container", c.id, "error", err)
+		}
+	})
 	req, err := rec.networkRequest()
 	if err != nil {
 		return nil, 0, err
 	}
-	s, ok, err := c.e.spare(ctx, rec)
+	s, ok, err := c.e.spare(ctx, rec, net)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -198,7 +210,7 @@ func (c *Container) attachNetwork(ctx context.Context, rec *record, cu *cleanup.
 			req.Owner, owner = s.owner, s.owner
 		}
 	}
-	att, err := c.e.network.Attach(ctx, req)
+	att, err := net.Attach(ctx, req)
 	if err != nil {
 		if ok {
 			err = errors.Join(err, c.e.forget(context.WithoutCancel(ctx), s))
@@ -206,15 +218,14 @@ func (c *Container) attachNetwork(ctx context.Context, rec *record, cu *cleanup.
 		return nil, 0, err
 	}
 	cu.Add(func() {
+		if !ok {
+			return
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
 		defer cancel()
-		var err error
-		if ok { // else the container has had it
-			err = c.e.forgetKernel(ctx, s)
-			c.e.containers.forget(s.id)
-		}
-		if err = errors.Join(err, c.e.network.Detach(ctx, c.id)); err != nil {
-			c.e.log.Warn("a failed start leaves something", "what", "network", "container", c.id, "error", err)
+		c.e.containers.forget(s.id) // else the container has had it
+		if err := c.e.forgetKernel(ctx, s); err != nil {
+			c.e.log.Warn("a failed start leaves something", "what", "kernel made ahead", "container", c.id, "error", err)
 		}
 	})
 	if ok && s.wall == kernel.Container && att.NIC != s.nic { // its link has gone, and it got another
@@ -222,7 +233,7 @@ func (c *Container) attachNetwork(ctx context.Context, rec *record, cu *cleanup.
 			return nil, 0, err
 		}
 	}
-	if err := asAsked(rec.Address, att.Addresses); err != nil {
+	if err := asAsked(rec.place().Address, att.Addresses); err != nil {
 		return nil, 0, err
 	}
 	return &att, owner, nil

@@ -68,7 +68,7 @@ func checkHost(c *container.Config, h *container.HostConfig, can kernel.Capabili
 		}
 	}
 	var warnings []string
-	if n := networkName(c, h); n != "bridge" && (len(h.PortBindings) > 0 || h.PublishAllPorts) {
+	if n := networkName(c, h); (n == "none" || n == "host") && (len(h.PortBindings) > 0 || h.PublishAllPorts) {
 		warnings = append(warnings, fmt.Sprintf("Published ports are discarded when using %s network mode", n))
 	}
 	more, err := checkResources(&h.Resources, wall)
@@ -147,10 +147,7 @@ func checkModes(c *container.Config, h *container.HostConfig, can kernel.Capabil
 		}
 	case n.IsContainer():
 		return later("--network container:NAME")
-	default:
-		// Not ErrNotFound: to a create that fails so, clients answer with a pull.
-		return invalid("network %s not found", n)
-	}
+	} // what else it may be, only the engine knows: see endpoints
 	switch p := h.PidMode; {
 	case p == "":
 	case p.IsHost():
@@ -188,13 +185,16 @@ func checkModes(c *container.Config, h *container.HostConfig, can kernel.Capabil
 	return nil
 }
 
-// networkName is the network that a container is in: bridge, host or none.
+// networkName is the network that a container is in, as the user has named it:
+// bridge, host, none, or one that users have made.
 func networkName(c *container.Config, h *container.HostConfig) string {
 	switch {
 	case h.NetworkMode.IsNone() || c.NetworkDisabled:
 		return "none"
 	case h.NetworkMode == "host":
 		return "host"
+	case h.NetworkMode != "" && h.NetworkMode.IsUserDefined():
+		return string(h.NetworkMode)
 	}
 	return "bridge"
 }

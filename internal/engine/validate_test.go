@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/json"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -37,7 +38,6 @@ func TestCheckHostRefuses(t *testing.T) {
 		{"Conflicting options", "", container.HostConfig{Resources: container.Resources{NanoCPUs: 1e9, CPUQuota: 5000}}},
 		{"restart policy", "", container.HostConfig{RestartPolicy: container.RestartPolicy{Name: "always"}}},
 		{"unknown policy", "", container.HostConfig{RestartPolicy: container.RestartPolicy{Name: "sometimes"}}},
-		{"network mine not found", "", container.HostConfig{NetworkMode: "mine"}},
 		{"container:NAME", "", container.HostConfig{NetworkMode: "container:x"}},
 		{"--network host", kernel.VM, container.HostConfig{NetworkMode: "host"}},
 		{"--pid host", kernel.VM, container.HostConfig{PidMode: "host"}},
@@ -175,7 +175,7 @@ func TestRequestHostModes(t *testing.T) {
 // What is on disk comes back as it was.
 func TestRecordRoundTrip(t *testing.T) {
 	rec := &record{
-		ID: "x", Name: "n", Address: netip.MustParseAddr("10.0.0.5"), Isolation: kernel.VM,
+		ID: "x", Name: "n", Endpoints: []endpoint{{Network: "x", Name: "web", Aliases: []string{"a"}, Address: netip.MustParseAddr("10.0.0.5")}}, Isolation: kernel.VM,
 		Config: &container.Config{ExposedPorts: apinetwork.PortSet{apinetwork.MustParsePort("80/tcp"): {}}, Cmd: []string{"x"}},
 		Host: &container.HostConfig{
 			PortBindings: apinetwork.PortMap{apinetwork.MustParsePort("80/tcp"): {{HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: "8080"}}},
@@ -195,7 +195,7 @@ func TestRecordRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []network.PortBinding{{Proto: "tcp", HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: 8080, ContainerPort: 80}}
-	if len(ports) != 1 || ports[0] != want[0] || got.Address != rec.Address || got.Host.MaskedPaths == nil || got.Host.ReadonlyPaths != nil || got.Host.DNS[0] != rec.Host.DNS[0] {
+	if len(ports) != 1 || ports[0] != want[0] || !reflect.DeepEqual(got.Endpoints, rec.Endpoints) || got.Host.MaskedPaths == nil || got.Host.ReadonlyPaths != nil || got.Host.DNS[0] != rec.Host.DNS[0] {
 		t.Errorf("%v, %+v", ports, got)
 	}
 }

@@ -17,6 +17,9 @@ func (n *Network) Attach(ctx context.Context, r Request) (Attachment, error) {
 	if err := r.check(); err != nil {
 		return Attachment{}, err
 	}
+	if n.cfg.Internal {
+		r.Ports = nil // as docker: nobody could use them
+	}
 	defer n.ids.lock(r.ID)()
 	a, err := n.attach(ctx, r)
 	if err != nil && n.lostBridge() {
@@ -110,17 +113,20 @@ func (n *Network) plug(e lease, b bridge, cu *cleanup.Stack) (string, error) {
 
 func (n *Network) attachment(e lease, nic string, b bridge) Attachment {
 	subnet := n.ledger.subnet()
-	gateway := gatewayOf(subnet).String()
-	return Attachment{
+	gateway := n.cfg.gateway(subnet).String()
+	a := Attachment{
 		NIC:       nic,
 		MAC:       e.MAC,
 		MTU:       b.mtu,
 		Addresses: []string{netip.PrefixFrom(e.Address, subnet.Bits()).String()},
-		Gateways:  []string{gateway},
 		DNS:       []string{gateway},
 		Search:    readResolvConf().search,
 		Ports:     slices.Clone(e.Ports),
 	}
+	if !n.cfg.Internal {
+		a.Gateways = []string{gateway}
+	}
+	return a
 }
 
 // Detach takes a container's place away; its address is kept for it as long as

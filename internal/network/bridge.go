@@ -118,7 +118,7 @@ func (n *Network) makeBridge() (b bridge, err error) {
 	subnet := last
 	// Containers that run keep the subnet that they were told.
 	if !last.IsValid() || len(n.ledger.all()) == 0 {
-		if subnet, err = chooseSubnet(n.cfg.Subnet, last, used); err != nil {
+		if subnet, err = chooseSubnet(n.cfg.Subnet, last, append(used, n.cfg.reserved()...)); err != nil {
 			return bridge{}, err
 		}
 	}
@@ -133,7 +133,7 @@ func (n *Network) makeBridge() (b bridge, err error) {
 		attrs.MTU = mtu
 		// A fixed address: else the bridge takes on that of a port, and
 		// neighbours keep a wrong one when that port goes.
-		attrs.HardwareAddr = macOf(gatewayOf(subnet))
+		attrs.HardwareAddr = macOf(n.cfg.gateway(subnet))
 		link = &netlink.Bridge{LinkAttrs: attrs}
 		if err := netlink.LinkAdd(link); err != nil {
 			return bridge{}, fmt.Errorf("cannot make bridge %s: %w", n.cfg.Bridge, err)
@@ -163,7 +163,7 @@ func (n *Network) setBridgeAddress(link netlink.Link, subnet netip.Prefix) error
 	if err != nil {
 		return fmt.Errorf("cannot list the addresses of bridge %s: %w", n.cfg.Bridge, err)
 	}
-	want := &net.IPNet{IP: gatewayOf(subnet).AsSlice(), Mask: net.CIDRMask(subnet.Bits(), 32)}
+	want := &net.IPNet{IP: n.cfg.gateway(subnet).AsSlice(), Mask: net.CIDRMask(subnet.Bits(), 32)}
 	have := false
 	for _, a := range addrs {
 		if a.IPNet.String() == want.String() {

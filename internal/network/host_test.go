@@ -247,7 +247,11 @@ func enterContainer(t *testing.T, a Attachment) *container {
 		if err := netlink.LinkSetHardwareAddr(l, mac); err != nil {
 			return err
 		}
-		return configure("eth0", a.Addresses[0], a.Gateways[0])
+		gateway := ""
+		if len(a.Gateways) > 0 {
+			gateway = a.Gateways[0]
+		}
+		return configure("eth0", a.Addresses[0], gateway)
 	})
 	return &container{space: s, Attachment: a, addr: netip.MustParsePrefix(a.Addresses[0]).Addr()}
 }

@@ -49,7 +49,9 @@ type past struct {
 // ledger says who has which address, and who had it. It is safe for concurrent
 // use. Its file is written by save, which writes for all who wait at once.
 type ledger struct {
-	path string
+	path    string
+	gateway netip.Addr   // zero: the subnet's first address
+	pool    netip.Prefix // of the addresses to choose; zero: the subnet
 
 	mu   sync.Mutex
 	d    ledgerData
@@ -68,7 +70,7 @@ type ledgerData struct {
 }
 
 func openLedger(path string) (*ledger, error) {
-	l := &ledger{path: path, next: 2}
+	l := &ledger{path: path}
 	if err := state.ReadJSON(path, &l.d); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("cannot read the network's state: %w; when no container runs, %s can be removed", err, path)
 	}
@@ -110,36 +112,39 @@ func (l *ledger) choose(r Request) (netip.Addr, error) {
 			taken[e.Address] = true
 		}
 	}
-	usable := func(a netip.Addr) bool {
-		return a.IsValid() && s.Contains(a) && a != s.Masked().Addr() && a != gatewayOf(s) && a != hostAt(s, hostsOf(s)+2) && !taken[a]
+	gateway, pool := l.gateway, l.pool
+	if !gateway.IsValid() {
+		gateway = gatewayOf(s)
 	}
-	if a := r.Address.Unmap(); usable(a) {
+	if !pool.IsValid() {
+		pool = s
+	}
+	free := func(a netip.Addr) bool { return usable(s, a) && a != gateway && !taken[a] }
+	if a := r.Address.Unmap(); free(a) {
 		return a, nil
 	}
 	kept := make(map[netip.Addr]bool, len(l.d.Past))
 	for _, p := range l.d.Past {
-		if p.ID == r.ID && usable(p.Address) {
+		if p.ID == r.ID && free(p.Address) && pool.Contains(p.Address) {
 			return p.Address, nil
 		}
 		kept[p.Address] = true
 	}
-	hosts := hostsOf(s)
-	for range hosts {
-		if l.next < 2 || l.next >= hosts+2 {
-			l.next = 2
-		}
-		a := hostAt(s, l.next)
+	size := uint32(1) << (32 - pool.Bits())
+	for range size {
+		l.next %= size
+		a := hostAt(pool, l.next)
 		l.next++
-		if usable(a) && !kept[a] {
+		if free(a) && !kept[a] {
 			return a, nil
 		}
 	}
 	for _, p := range l.d.Past { // the oldest first
-		if usable(p.Address) {
+		if free(p.Address) && pool.Contains(p.Address) {
 			return p.Address, nil
 		}
 	}
-	return netip.Addr{}, fmt.Errorf("cannot give the container an address: all %d of %s are taken; remove containers, or run an engine with a larger subnet: %w", hosts, s, errdefs.ErrResourceExhausted)
+	return netip.Addr{}, fmt.Errorf("cannot give the container an address: all of %s are taken; remove containers, or use a network with a larger subnet: %w", pool, errdefs.ErrResourceExhausted)
 }
 
 // release strikes a lease out; its address is remembered.
@@ -207,7 +212,7 @@ func (l *ledger) setSubnet(p netip.Prefix) {
 	defer l.mu.Unlock()
 	if l.d.Subnet != p {
 		l.d.Subnet = p
-		l.next = 2
+		l.next = 0
 		l.gen++
 	}
 }

@@ -1,13 +1,16 @@
 package network
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
+	"github.com/containerd/errdefs"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -17,7 +20,44 @@ const (
 	kindHost = "h" // the end of a veth pair that is a port of the bridge
 	kindPeer = "p" // the container's end
 	kindTap  = "t"
+	// kindBridge is in the names of user-defined networks' bridges, which
+	// begin as the links of the default network's bridge do.
+	kindBridge = "n"
 )
+
+// bridgePrefix begins the names of the bridges of the networks that users
+// define in the engine with that default bridge, and of nothing else.
+func bridgePrefix(def string) string { return linkPrefix(def) + kindBridge }
+
+// BridgeName names the bridge of a user-defined network by its ID, which NewID
+// made, and the engine's default bridge.
+func BridgeName(def, id string) string { return bridgePrefix(def) + id[:8] }
+
+// NewID returns an ID for a user-defined network, 64 hexadecimal digits, of
+// which the names of its links follow. These are not those of another network
+// of this engine, whose IDs are given, nor of what is on the host.
+func NewID(def string, others []string) (string, error) {
+	links, err := linkList()
+	if err != nil {
+		return "", err
+	}
+	for range 1000 {
+		b := make([]byte, 32)
+		rand.Read(b)
+		id := hex.EncodeToString(b)
+		bridge := BridgeName(def, id)
+		prefix := linkPrefix(bridge)
+		if prefix == linkPrefix(def) ||
+			slices.ContainsFunc(others, func(other string) bool { return linkPrefix(BridgeName(def, other)) == prefix }) ||
+			slices.ContainsFunc(links, func(l netlink.Link) bool {
+				return l.Attrs().Name == bridge || strings.HasPrefix(l.Attrs().Name, prefix)
+			}) {
+			continue
+		}
+		return id, nil
+	}
+	return "", fmt.Errorf("cannot name the links of another network: remove networks that are no longer needed: %w", errdefs.ErrResourceExhausted)
+}
 
 // linkPrefix begins the names of all links of one bridge: 6 characters.
 func linkPrefix(bridge string) string {
@@ -168,7 +208,7 @@ func (n *Network) sweep() error {
 	var errs []error
 	for _, l := range links {
 		name := l.Attrs().Name
-		if len(name) == unix.IFNAMSIZ-1 && strings.HasPrefix(name, linkPrefix(n.cfg.Bridge)) && !keep[name] {
+		if len(name) == unix.IFNAMSIZ-1 && strings.HasPrefix(name, linkPrefix(n.cfg.Bridge)) && !strings.HasPrefix(name, bridgePrefix(n.cfg.Bridge)) && !keep[name] {
 			n.log.Info("removing a link that no container owns", "link", name)
 			errs = append(errs, removeLink(name))
 		}

@@ -60,6 +60,10 @@ func Open(_ context.Context, cfg Config) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.gateway, l.pool = cfg.Gateway, cfg.Range
+	if cfg.Default == "" {
+		cfg.Default = cfg.Bridge
+	}
 	n := &Network{
 		cfg:     cfg,
 		log:     cfg.Log,
@@ -71,7 +75,7 @@ func Open(_ context.Context, cfg Config) (*Network, error) {
 	if n.unlock, err = n.claim(); err != nil {
 		return nil, err
 	}
-	n.dns = newResolver(cfg.Bridge, n.names, cfg.Log)
+	n.dns = newResolver(cfg.Bridge, n.names, !cfg.Internal, cfg.Log)
 	return n, nil
 }
 
@@ -86,7 +90,7 @@ func (n *Network) Describe() (Description, error) {
 		if err != nil {
 			return Description{}, err
 		}
-		if subnet, err := chooseSubnet(n.cfg.Subnet, n.ledger.subnet(), used); err == nil {
+		if subnet, err := chooseSubnet(n.cfg.Subnet, n.ledger.subnet(), append(used, n.cfg.reserved()...)); err == nil {
 			n.ledger.setSubnet(subnet)
 		}
 	}
@@ -95,7 +99,7 @@ func (n *Network) Describe() (Description, error) {
 	}
 	d := Description{Made: n.ledger.d.Made, Subnet: n.ledger.subnet()}
 	if d.Subnet.IsValid() {
-		d.Gateway = gatewayOf(d.Subnet)
+		d.Gateway = n.cfg.gateway(d.Subnet)
 	}
 	return d, nil
 }
@@ -142,18 +146,22 @@ func (n *Network) upLocked(ctx context.Context) error {
 	}
 	n.stop = make(chan struct{})
 	err = func() error {
-		if err := n.openUplinks(); err != nil {
-			return err
+		if !n.cfg.Internal {
+			if err := n.openUplinks(); err != nil {
+				return err
+			}
 		}
-		if err := n.dns.start(gatewayOf(n.ledger.subnet()), n.ledger.subnet()); err != nil {
+		if err := n.dns.start(n.cfg.gateway(n.ledger.subnet()), n.ledger.subnet()); err != nil {
 			return err
 		}
 		if err := n.loadRules(); err != nil {
 			return err
 		}
 		n.replugAll(b)
-		if err := n.watchUplinks(n.stop); err != nil {
-			return fmt.Errorf("cannot watch the host's addresses: %w", err)
+		if !n.cfg.Internal {
+			if err := n.watchUplinks(n.stop); err != nil {
+				return fmt.Errorf("cannot watch the host's addresses: %w", err)
+			}
 		}
 		return n.ledger.save()
 	}()
@@ -212,6 +220,34 @@ func (n *Network) Close(ctx context.Context) error {
 		}
 	}
 	return errors.Join(err, n.downLocked(remove))
+}
+
+// Remove takes the network away with all that is attached to it, which should
+// be nothing, and closes it. What a failure leaves, Recover takes away after
+// the next Open.
+func (n *Network) Remove(ctx context.Context) error {
+	if err := func() error {
+		n.upMu.Lock()
+		defer n.upMu.Unlock()
+		for _, e := range n.ledger.all() {
+			n.names.remove(e.ID)
+			n.held.release(e.ID)
+			if err := n.removePort(e); err != nil {
+				return err
+			}
+			n.ledger.release(e.ID)
+		}
+		return nil
+	}(); err != nil {
+		return errors.Join(err, n.Close(ctx))
+	}
+	if err := n.Close(ctx); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(n.cfg.Dir); err != nil {
+		return fmt.Errorf("cannot remove the network's state: %w", err)
+	}
+	return nil
 }
 
 // isMissing tells that rules were taken away by somebody else.

@@ -23,7 +23,7 @@ func (n *Network) loadRules() error {
 	err := n.transact(func(c *nftables.Conn) error {
 		c.AddTable(n.tables.ip)
 		c.DelTable(n.tables.ip)
-		if err := n.tables.addIP(c, n.cfg.Bridge, n.ledger.subnet(), n.dns.port()); err != nil {
+		if err := n.tables.addIP(c, &n.cfg, n.ledger.subnet(), n.dns.port()); err != nil {
 			return err
 		}
 		elems := map[*nftables.Set][]nftables.SetElement{n.tables.up: uplinks}

@@ -31,6 +31,7 @@ const (
 type resolver struct {
 	device string
 	names  *names
+	asks   bool // others, for what it does not know
 	log    *slog.Logger
 
 	// Set by start.
@@ -43,8 +44,8 @@ type resolver struct {
 	streams *limiter
 }
 
-func newResolver(device string, n *names, log *slog.Logger) *resolver {
-	return &resolver{device: device, names: n, log: log}
+func newResolver(device string, n *names, asks bool, log *slog.Logger) *resolver {
+	return &resolver{device: device, names: n, asks: asks, log: log}
 }
 
 // start listens. The address must be the bridge's.
@@ -124,6 +125,9 @@ func (r *resolver) serveUDP(ctx context.Context, c *net.UDPConn, subnet netip.Pr
 			continue
 		}
 		resp, q, forward := r.names.answer(buf[:k], subnet)
+		if forward && !r.asks {
+			resp, forward = q.reply(dnsmessage.RCodeServerFailure, nil), false
+		}
 		if !forward {
 			r.sendUDP(c, resp, q, from)
 			continue
@@ -200,7 +204,10 @@ func (r *resolver) serveStream(ctx context.Context, c net.Conn, subnet netip.Pre
 		}
 		resp, q, forward := r.names.answer(msg, subnet)
 		if forward {
-			if resp = r.fwd.exchange(ctx, msg, true); resp == nil {
+			if r.asks {
+				resp = r.fwd.exchange(ctx, msg, true)
+			}
+			if resp == nil {
 				resp = q.reply(dnsmessage.RCodeServerFailure, nil)
 			}
 		}

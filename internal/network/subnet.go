@@ -116,12 +116,31 @@ func hostAt(p netip.Prefix, i uint32) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
-// hostsOf returns how many addresses a subnet has for containers: all but its
-// own, the gateway's and the broadcast address. Their numbers begin at 2.
-func hostsOf(p netip.Prefix) uint32 { return 1<<(32-p.Bits()) - 3 }
+// usable says whether a host of a subnet may have an address: all but the
+// subnet's own and the one for broadcasts.
+func usable(p netip.Prefix, a netip.Addr) bool {
+	return a.Is4() && p.IsValid() && p.Contains(a) && a != p.Masked().Addr() && a != hostAt(p, 1<<(32-p.Bits())-1)
+}
 
 // macOf derives a locally administered MAC from an address.
 func macOf(a netip.Addr) net.HardwareAddr {
 	b := a.As4()
 	return net.HardwareAddr{0x02, 0x42, b[0], b[1], b[2], b[3]}
+}
+
+// FreeSubnet returns a subnet for a new network: the wished one, or when that
+// is not valid one that is free. It must overlap none of others and nothing
+// that the host uses; clash is what a wished one overlaps.
+func FreeSubnet(wished netip.Prefix, others []netip.Prefix) (p, clash netip.Prefix, err error) {
+	used, err := usedPrefixes(0)
+	if err != nil {
+		return netip.Prefix{}, netip.Prefix{}, err
+	}
+	used = append(used, others...)
+	if wished.IsValid() {
+		clash, _ = overlap(wished, used)
+		return wished.Masked(), clash, nil
+	}
+	p, err = chooseSubnet(netip.Prefix{}, netip.Prefix{}, used)
+	return p, netip.Prefix{}, err
 }

@@ -45,7 +45,8 @@ func newTables(bridge string) *tables {
 const uplinkSet = "uplinks"
 
 // addIP appends the table of family ip to a transaction.
-func (t *tables) addIP(c *nftables.Conn, bridge string, subnet netip.Prefix, dnsPort uint16) error {
+func (t *tables) addIP(c *nftables.Conn, cfg *Config, subnet netip.Prefix, dnsPort uint16) error {
+	bridge := cfg.Bridge
 	c.AddTable(t.ip)
 	for _, s := range []*nftables.Set{t.any, t.one, t.up} {
 		if err := c.AddSet(s, nil); err != nil {
@@ -61,7 +62,7 @@ func (t *tables) addIP(c *nftables.Conn, bridge string, subnet netip.Prefix, dns
 	}
 	const is, not = expr.CmpOpEq, expr.CmpOpNeq
 	loopback := netip.MustParsePrefix("127.0.0.0/8")
-	gateway := netip.PrefixFrom(gatewayOf(subnet), 32)
+	gateway := netip.PrefixFrom(cfg.gateway(subnet), 32)
 
 	// route_localnet on the bridge must not open the host's loopback to guests.
 	raw := chain("raw", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, *nftables.ChainPriorityRaw)
@@ -91,11 +92,21 @@ func (t *tables) addIP(c *nftables.Conn, bridge string, subnet netip.Prefix, dns
 	// From a container through a published port to a container: the answer has
 	// to come back here, not straight over the bridge.
 	post(oif(is, bridge), inPrefix(ipSource, subnet), wasDNATed(), masquerade())
-	post(oif(not, bridge), inPrefix(ipSource, subnet), masquerade())
+	if !cfg.Internal {
+		post(oif(not, bridge), inPrefix(ipSource, subnet), masquerade())
+	}
 
 	fwd := chain("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, *nftables.ChainPriorityFilter)
+	if cfg.Internal {
+		fwd(oif(is, bridge), iif(is, bridge), accept())
+		fwd(iif(is, bridge), drop())
+		fwd(oif(is, bridge), drop())
+	}
 	fwd(oif(is, bridge), ctState(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept())
 	fwd(oif(is, bridge), iif(is, bridge), accept())
+	// Other networks of this engine do not get in, by published ports neither.
+	fwd(oif(is, bridge), iif(is, cfg.Default), drop())
+	fwd(oif(is, bridge), iifPrefix(bridgePrefix(cfg.Default)), drop())
 	fwd(oif(is, bridge), wasDNATed(), accept())
 	fwd(oif(is, bridge), drop())
 	fwd([]expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: reg0}}, inSet(t.up),
@@ -104,6 +115,10 @@ func (t *tables) addIP(c *nftables.Conn, bridge string, subnet netip.Prefix, dns
 
 	in := chain("input", nftables.ChainTypeFilter, nftables.ChainHookInput, *nftables.ChainPriorityFilter)
 	in(iif(not, bridge), iif(not, "lo"), inPrefix(ipDestination, subnet), drop())
+	if cfg.Internal {
+		in(iif(is, bridge), inPrefix(ipDestination, subnet), accept())
+		in(iif(is, bridge), drop())
+	}
 	return nil
 }
 

@@ -17,6 +17,30 @@ type Config struct {
 	Bridge string       // its name, at most 15 characters, no other engine's
 	Subnet netip.Prefix // IPv4, at most a /29; the zero value chooses one that is free
 	Log    *slog.Logger // nil: slog.Default()
+
+	Gateway  netip.Addr   // the bridge's, of Subnet; the zero value is the first one
+	Range    netip.Prefix // addresses are chosen from it; the zero value is all of Subnet
+	Internal bool         // nothing gets out of the network or in, but to and from the host itself
+	// Default is the bridge of the engine's default network, whose other
+	// networks are walled off from this one. Empty: it is this one.
+	Default string
+	// Reserved tells which subnets the engine's other networks have, whether
+	// or not their bridges are there. It must not call this network. May be nil.
+	Reserved func() []netip.Prefix
+}
+
+func (c *Config) reserved() []netip.Prefix {
+	if c.Reserved == nil {
+		return nil
+	}
+	return c.Reserved()
+}
+
+func (c *Config) gateway(subnet netip.Prefix) netip.Addr {
+	if c.Gateway.IsValid() {
+		return c.Gateway
+	}
+	return gatewayOf(subnet)
 }
 
 // Description is what there is to know of a network.
@@ -61,7 +85,7 @@ type Attachment struct {
 	MAC       string
 	MTU       int
 	Addresses []string // CIDR
-	Gateways  []string
+	Gateways  []string // none: the network is internal
 	DNS       []string
 	Search    []string      // of the host's resolv.conf; use ndots:0, so that names here are asked for first
 	Ports     []PortBinding // with the host ports that were chosen
@@ -75,6 +99,12 @@ func (c Config) check() error {
 	}
 	if c.Subnet != (netip.Prefix{}) && (!c.Subnet.IsValid() || !c.Subnet.Addr().Is4() || c.Subnet.Bits() > 29 || c.Subnet.Bits() < 8) {
 		return fmt.Errorf("cannot use %s as the subnet of bridge %s: it must be IPv4 and of /8 to /29: %w", c.Subnet, c.Bridge, errdefs.ErrInvalidArgument)
+	}
+	if c.Gateway.IsValid() && !usable(c.Subnet, c.Gateway) {
+		return fmt.Errorf("cannot use %s as the gateway of bridge %s: it is none that a host of %s may have: %w", c.Gateway, c.Bridge, c.Subnet, errdefs.ErrInvalidArgument)
+	}
+	if c.Range != (netip.Prefix{}) && (!c.Range.IsValid() || !c.Subnet.IsValid() || c.Range.Bits() < c.Subnet.Bits() || !c.Subnet.Contains(c.Range.Addr())) {
+		return fmt.Errorf("cannot choose addresses of bridge %s from %s: it does not lie in %s: %w", c.Bridge, c.Range, c.Subnet, errdefs.ErrInvalidArgument)
 	}
 	return nil
 }

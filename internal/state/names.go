@@ -56,7 +56,13 @@ func (d Dirs) Socket() string      { return filepath.Join(d.Run, "abode.sock") }
 func (d Dirs) AgentSocket() string { return filepath.Join(d.Run, "agent.sock") }
 func (d Dirs) VMs() string         { return filepath.Join(d.Run, "vm") }
 func (d Dirs) Network() string     { return filepath.Join(d.Run, "network") }
-func (d Dirs) Passing() string     { return filepath.Join(d.Run, "passing") }
+
+// Networks and NetworksRun are those that users define: what they are, and who
+// is in them.
+func (d Dirs) Networks() string    { return filepath.Join(d.Root, "networks") }
+func (d Dirs) NetworksRun() string { return filepath.Join(d.Run, "networks") }
+
+func (d Dirs) Passing() string { return filepath.Join(d.Run, "passing") }
 
 // RunDir is a container's directory below Run, whatever its isolation. It is
 // there from a start until the kernel's release.

@@ -44,6 +44,12 @@ func (e *Engine) Footprint() []string {
 			found = append(found, "link "+l.Name)
 		}
 	}
+	aliases, _ := filepath.Glob("/sys/class/net/*/ifalias") // of bridges: their state directories
+	for _, a := range aliases {
+		if b, err := os.ReadFile(a); err == nil && strings.Contains(string(b), e.Run) {
+			found = append(found, "link "+filepath.Base(filepath.Dir(a)))
+		}
+	}
 	return found
 }
 

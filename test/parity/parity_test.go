@@ -83,17 +83,17 @@ func setup(env *testscript.Env, isolation string) error {
 	return nil
 }
 
-// removeAll removes the containers and volumes of one script.
+// removeAll removes the containers, volumes and networks of one script.
 func removeAll(prefix string) {
-	for _, list := range [][]string{{"ps", "-a", "--format", "{{.Names}}"}, {"volume", "ls", "-q"}} {
+	for _, list := range [][]string{{"ps", "-a", "--format", "{{.Names}}"}, {"volume", "ls", "-q"}, {"network", "ls", "--format", "{{.Name}}"}} {
 		out, _ := engine.Try(list...)
 		for _, n := range strings.Fields(out) {
 			switch {
-			case !strings.HasPrefix(n, prefix):
+			case n != prefix && !strings.HasPrefix(n, prefix+"-"):
 			case list[0] == "ps":
 				engine.Try("rm", "-f", "-v", n)
 			default:
-				engine.Try("volume", "rm", n)
+				engine.Try(list[0], "rm", n)
 			}
 		}
 	}

@@ -1,0 +1,118 @@
+package api
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/gorilla/mux"
+	apinetwork "github.com/moby/moby/api/types/network"
+
+	"github.com/abode-run/abode/internal/engine"
+	"github.com/abode-run/abode/internal/network/networks"
+)
+
+// definedNetwork describes one that a user has made.
+func definedNetwork(n engine.Network) apinetwork.Network {
+	res := apinetwork.Network{
+		Name: n.Name, ID: n.ID, Created: n.Created, Scope: "local", Driver: networkDriver, EnableIPv4: true,
+		IPAM: apinetwork.IPAM{Driver: "default", Config: []apinetwork.IPAMConfig{
+			{Subnet: n.Subnet, IPRange: n.Range, Gateway: n.Gateway},
+		}},
+		Internal: n.Internal, Attachable: n.Attachable,
+		Options: n.Options, Labels: n.Labels,
+	}
+	if res.Options == nil {
+		res.Options = map[string]string{}
+	}
+	if res.Labels == nil {
+		res.Labels = map[string]string{}
+	}
+	return res
+}
+
+// networkDriver is the name of the one driver that networks can be made with.
+const networkDriver = "bridge"
+
+func (s *server) networksCreate(w http.ResponseWriter, r *http.Request) error {
+	var req apinetwork.CreateRequest
+	if err := readJSON(w, r, &req); err != nil {
+		return err
+	}
+	spec, err := networkSpec(&req)
+	if err != nil {
+		return err
+	}
+	id, err := s.engine.CreateNetwork(r.Context(), spec)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusCreated, apinetwork.CreateResponse{ID: id})
+}
+
+// networkSpec reads what is asked for, and refuses what there is not.
+func networkSpec(req *apinetwork.CreateRequest) (networks.Spec, error) {
+	spec := networks.Spec{Name: req.Name, Labels: req.Labels, Options: req.Options, Internal: req.Internal, Attachable: req.Attachable}
+	switch {
+	case req.Driver != "" && req.Driver != networkDriver:
+		return spec, notFound("no network driver is called \"" + req.Driver + "\": the only one is \"bridge\"")
+	case req.Scope != "" && req.Scope != "local":
+		return spec, invalid("networks of scope \"" + req.Scope + "\" are not supported: abode runs containers on one machine")
+	case req.Ingress:
+		return spec, invalid("ingress networks are not supported: abode runs containers on one machine")
+	case req.ConfigOnly, req.ConfigFrom != nil && req.ConfigFrom.Network != "":
+		return spec, later("make networks of another's configuration", "Give each its options")
+	case req.EnableIPv6 != nil && *req.EnableIPv6:
+		return spec, later("make IPv6 networks", "Leave --ipv6 out")
+	case req.EnableIPv4 != nil && !*req.EnableIPv4:
+		return spec, later("make networks without IPv4", "Leave --ipv4 out")
+	case req.IPAM == nil:
+		return spec, nil
+	case req.IPAM.Driver != "" && req.IPAM.Driver != "default":
+		return spec, notFound("no IPAM driver is called \"" + req.IPAM.Driver + "\": the only one is \"default\"")
+	case len(req.IPAM.Options) > 0:
+		return spec, later("give the IPAM driver options", "")
+	case len(req.IPAM.Config) > 1:
+		return spec, later("make networks of several subnets", "Give one --subnet")
+	case len(req.IPAM.Config) == 0:
+		return spec, nil
+	}
+	c := req.IPAM.Config[0]
+	if len(c.AuxAddress) > 0 {
+		return spec, later("keep addresses of a network for others (--aux-address)", "Choose containers' addresses from --ip-range")
+	}
+	spec.Subnet, spec.Range, spec.Gateway = c.Subnet, c.IPRange, c.Gateway
+	return spec, nil
+}
+
+func (s *server) networksRemove(w http.ResponseWriter, r *http.Request) error {
+	n, err := s.findNetwork(r, mux.Vars(r)["name"])
+	if err != nil {
+		return err
+	}
+	switch n.Name {
+	case apinetwork.NetworkBridge, apinetwork.NetworkHost, apinetwork.NetworkNone:
+		return &apiError{errdefs.ErrPermissionDenied, n.Name + " is a pre-defined network and cannot be removed"}
+	}
+	return done(w, s.engine.RemoveNetwork(r.Context(), n.ID))
+}
+
+// networksPrune removes the networks that users have made and no running
+// container is in.
+func (s *server) networksPrune(w http.ResponseWriter, r *http.Request) error {
+	f, err := readFilters(r, "label", "label!", "until")
+	if err != nil {
+		return err
+	}
+	until, err := f.until(time.Now())
+	if err != nil {
+		return err
+	}
+	gone, err := s.engine.PruneNetworks(r.Context(), func(n engine.Network) bool {
+		return f.labels(n.Labels) && (until.IsZero() || n.Created.Before(until))
+	})
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, apinetwork.PruneReport{NetworksDeleted: gone})
+}
