@@ -24,10 +24,6 @@ func newBuild(*app) *cobra.Command {
 	return newLater("build", "build images", "Build with BuildKit or buildah, then 'abode load' the result, or 'abode pull' it from a registry")
 }
 
-func newCommit(*app) *cobra.Command {
-	return newLater("commit", "commit containers", "Use 'abode export' and 'abode import' for a container's files")
-}
-
 // newNetworkLater is what there is to do with a container's networks after its creation.
 func newNetworkLater(name string) *cobra.Command {
 	return newLater(name, "connect containers to networks, or disconnect them, after their creation", "Create the container with '--network NAME'")

@@ -48,6 +48,7 @@ const (
 	MethodArchive = "archive" // PathRequest, then tar bytes to the caller until EOF, with ustar/PAX owners as the container sees them
 	MethodExtract = "extract" // ExtractRequest, then tar bytes from the caller until it closes its side, then one more response frame
 	MethodDiff    = "diff"    // IDRequest → DiffResponse
+	MethodLayer   = "layer"   // IDRequest, then what diff lists as the tar of an OCI layer to the caller until EOF, owners as above
 )
 
 // Empty is a request or response without content.

@@ -33,6 +33,7 @@ func (s *server) containerRoutes() []route {
 		{"GET", "/containers/{name}/top", s.containersTop},
 		{"GET", "/containers/{name}/stats", s.containersStats},
 		{"GET", "/containers/{name}/changes", s.containersChanges},
+		{"POST", "/commit", s.commit},
 		{"GET", "/containers/{name}/export", s.containersExport},
 		{"HEAD", "/containers/{name}/archive", s.containersStatPath},
 		{"GET", "/containers/{name}/archive", s.containersArchive},

@@ -14,7 +14,6 @@ func (s *server) unsupportedRoutes() []route {
 		return func(http.ResponseWriter, *http.Request) error { return err }
 	}
 	noBuild := refuse(later("build images", "Build with buildkit or buildah, then `load` the result, or pull it from a registry"))
-	commit := refuse(later("commit containers", "Use `export` and `import` for its files"))
 	search := refuse(&apiError{errdefs.ErrNotImplemented, "searching registries is not supported: abode favours no registry over another. Search on the registry's own site"})
 	swarm := refuse(&apiError{errdefs.ErrNotImplemented, "swarm mode is not supported: abode runs containers on one machine"})
 	plugins := refuse(&apiError{errdefs.ErrNotImplemented, "plugins are not supported"})
@@ -26,7 +25,6 @@ func (s *server) unsupportedRoutes() []route {
 		{"POST", "/build/cancel", noBuild},
 		{"POST", "/session", noBuild},
 		{"POST", "/grpc", noBuild},
-		{"POST", "/commit", commit},
 		{"GET", "/images/search", search},
 		{"GET", "/plugins", func(w http.ResponseWriter, r *http.Request) error {
 			return writeJSON(w, http.StatusOK, []struct{}{})

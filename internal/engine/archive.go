@@ -89,12 +89,21 @@ func (e *Engine) Export(ctx context.Context, name string) (io.ReadCloser, error)
 
 // tar starts a tar stream. back is called when it is closed, or on error.
 func (c *Container) tar(ctx context.Context, client *agent.Client, req agent.PathRequest, back func()) (io.ReadCloser, error) {
+	r, err := c.stream(ctx, client, agent.MethodArchive, req, back)
+	if err != nil {
+		return nil, c.pathError(err, req.Path)
+	}
+	return r, nil
+}
+
+// stream is tar for any method that answers with one.
+func (c *Container) stream(ctx context.Context, client *agent.Client, method string, req any, back func()) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	conn, err := client.Stream(ctx, agent.MethodArchive, req, nil)
+	conn, err := client.Stream(ctx, method, req, nil)
 	if err != nil {
 		cancel()
 		back()
-		return nil, c.pathError(err, req.Path)
+		return nil, err
 	}
 	return &tarStream{Conn: conn, back: func() { cancel(); back() }}, nil
 }

@@ -183,29 +183,17 @@ func (a *archive) entry(p, name string, st fs.FileInfo, empty bool) error {
 	return a.tw.WriteHeader(h)
 }
 
-// file writes a regular file, of which a process may change the size meanwhile.
+// file writes a regular file.
 func (a *archive) file(p string, h *tar.Header) error {
 	f, err := os.OpenFile(p, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return err
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		return err // it was replaced
 	}
-	if !st.Mode().IsRegular() {
-		return nil // it was replaced
-	}
-	h.Size = st.Size()
-	if err := a.tw.WriteHeader(h); err != nil {
-		return err
-	}
-	n, err := io.CopyN(a.tw, f, h.Size)
-	if err == io.EOF {
-		_, err = io.CopyN(a.tw, zeros{}, h.Size-n)
-	}
-	return err
+	return writeFile(a.tw, f, h)
 }
 
 type zeros struct{}
@@ -220,8 +208,12 @@ const xattrPrefix = "SCHILY.xattr."
 
 // xattrs reads what means something outside of this kernel.
 func xattrs(p string) map[string]string {
+	return readXattrs(p, unix.Llistxattr, unix.Lgetxattr)
+}
+
+func readXattrs(p string, listOf func(string, []byte) (int, error), get func(string, string, []byte) (int, error)) map[string]string {
 	list := make([]byte, 64<<10)
-	n, err := unix.Llistxattr(p, list)
+	n, err := listOf(p, list)
 	if err != nil || n == 0 {
 		return nil
 	}
@@ -231,7 +223,7 @@ func xattrs(p string) map[string]string {
 		if name != "security.capability" && !strings.HasPrefix(name, "user.") {
 			continue
 		}
-		if v, err := unix.Lgetxattr(p, name, value); err == nil {
+		if v, err := get(p, name, value); err == nil {
 			records[xattrPrefix+name] = string(value[:v])
 		}
 	}

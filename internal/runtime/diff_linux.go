@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/abode-run/abode/internal/agent"
+	"github.com/abode-run/abode/internal/cleanup"
 )
 
 // madeFile, beside upper and work, lists the mount points that were made in
@@ -52,38 +53,53 @@ func (c *container) rememberMade(made []string, log *slog.Logger) error {
 type differ struct {
 	made    map[string]bool
 	changes []agent.Change
+	opaque  map[string]bool // directories that hide what the image has in them
 }
 
 // Diff lists what the writable layer changes.
 func (r *Runtime) Diff(id string) (agent.DiffResponse, error) {
-	c, err := r.get(id)
+	d, upper, err := r.differ(id)
 	if err != nil {
 		return agent.DiffResponse{}, err
+	}
+	unix.Close(upper)
+	return agent.DiffResponse{Changes: d.changes}, nil
+}
+
+// differ compares a container's writable layer, which it opens, with the image.
+func (r *Runtime) differ(id string) (_ *differ, upper int, err error) {
+	c, err := r.get(id)
+	if err != nil {
+		return nil, -1, err
 	}
 	c.op.Lock()
 	defer c.op.Unlock()
 	if c.gone || c.fs == nil {
-		return agent.DiffResponse{}, errorf(agent.ClassNoContainer, "%w: %s", errNoContainer, id)
+		return nil, -1, errorf(agent.ClassNoContainer, "%w: %s", errNoContainer, id)
 	}
-	upper, err := unix.Open(filepath.Join(c.fs.upper, "upper"), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	upper, err = unix.Open(filepath.Join(c.fs.upper, "upper"), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return agent.DiffResponse{}, fmt.Errorf("cannot open the writable layer: %w", err)
+		return nil, -1, fmt.Errorf("cannot open the writable layer: %w", err)
 	}
-	defer unix.Close(upper)
+	fd := upper
+	var cu cleanup.Stack
+	defer cu.Clean()
+	cu.Add(func() { unix.Close(fd) })
 	lower, err := c.lowerView()
 	if err != nil {
-		return agent.DiffResponse{}, err
+		return nil, -1, err
 	}
 	defer unix.Close(lower)
-	d := &differ{made: map[string]bool{}, changes: []agent.Change{}}
+	d := &differ{made: map[string]bool{}, changes: []agent.Change{}, opaque: map[string]bool{}}
 	for _, p := range c.made {
 		d.made[p] = true
 	}
 	if _, _, err := d.dir(upper, lower, "/", 0); err != nil {
-		return agent.DiffResponse{}, fmt.Errorf("cannot compare with the image: %w", err)
+		return nil, -1, fmt.Errorf("cannot compare with the image: %w", err)
 	}
 	slices.SortFunc(d.changes, func(a, b agent.Change) int { return strings.Compare(a.Path, b.Path) })
-	return agent.DiffResponse{Changes: d.changes}, nil
+	cu.Release()
+	return d, upper, nil
 }
 
 // lowerView opens what the image looks like without the writable layer.
@@ -121,6 +137,7 @@ func (d *differ) dir(upper, lower int, p string, depth int) (told, silent int, e
 	}
 	value := make([]byte, 8)
 	if n, err := unix.Fgetxattr(upper, "trusted.overlay.opaque", value); lower >= 0 && err == nil && string(value[:n]) == "y" {
+		d.opaque[p] = true
 		below, err := readNames(lower)
 		if err != nil {
 			return 0, 0, err

@@ -125,20 +125,30 @@ func (s *Server) registerProcesses(r *runtime.Runtime) {
 	}
 }
 
-func (s *Server) registerFiles(r *runtime.Runtime) {
-	m := s.methods
-	m[agent.MethodStat] = unary(func(ctx context.Context, req *agent.PathRequest) (agent.FileStat, error) { return r.Stat(ctx, req) })
-	m[agent.MethodDiff] = unary(func(_ context.Context, req *agent.IDRequest) (agent.DiffResponse, error) { return r.Diff(req.ID) })
-	m[agent.MethodArchive] = func(c *call) error {
-		var req agent.PathRequest
+// tarTo makes a handler that writes to the caller until it hangs up.
+func tarTo[Req any](f func(c *call, req *Req) error) func(c *call) error {
+	return func(c *call) error {
+		var req Req
 		if err := c.decode(&req); err != nil {
 			return err
 		}
 		c.watch()
 		stop := context.AfterFunc(c.ctx, func() { c.stream.SetDeadline(time.Unix(1, 0)) })
 		defer stop()
-		return r.Archive(c.ctx, &req, func() error { return c.answer(agent.Empty{}) }, c.stream)
+		return f(c, &req)
 	}
+}
+
+func (s *Server) registerFiles(r *runtime.Runtime) {
+	m := s.methods
+	m[agent.MethodStat] = unary(func(ctx context.Context, req *agent.PathRequest) (agent.FileStat, error) { return r.Stat(ctx, req) })
+	m[agent.MethodDiff] = unary(func(_ context.Context, req *agent.IDRequest) (agent.DiffResponse, error) { return r.Diff(req.ID) })
+	m[agent.MethodArchive] = tarTo(func(c *call, req *agent.PathRequest) error {
+		return r.Archive(c.ctx, req, func() error { return c.answer(agent.Empty{}) }, c.stream)
+	})
+	m[agent.MethodLayer] = tarTo(func(c *call, req *agent.IDRequest) error {
+		return r.Layer(c.ctx, req.ID, func() error { return c.answer(agent.Empty{}) }, c.stream)
+	})
 	m[agent.MethodExtract] = func(c *call) error {
 		var req agent.ExtractRequest
 		if err := c.decode(&req); err != nil {
