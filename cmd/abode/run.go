@@ -31,7 +31,7 @@ be run, 127 when it is not found, 128+N when signal N ended it.`,
 		Example: `  abode run --rm alpine echo hello
   abode run -it --rm --isolation vm alpine sh
   abode run --rm --trace --isolation vm alpine true
-  abode run -d --name web -p 8080:80 nginx
+  abode run -d --name web -p 8080:80 --restart unless-stopped nginx
   abode run -d --health-cmd 'curl -fsS localhost' --health-interval 10s nginx
   abode run -d --log-opt max-size=10m --log-opt max-file=3 nginx
   abode run --rm -v "$PWD":/src -w /src -m 512m --cpus 1.5 golang go build`,

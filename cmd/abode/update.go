@@ -18,9 +18,9 @@ func newUpdate(a *app) *cobra.Command {
 	var cpuset, restart string
 	cmd := &cobra.Command{
 		Use:   "update [OPTIONS] CONTAINER [CONTAINER...]",
-		Short: "Change the limits of containers",
-		Long: `Change the limits of containers, running ones too. What is not given stays as
-it is.`,
+		Short: "Change the limits and restart policies of containers",
+		Long: `Change the limits and restart policies of containers, running ones too. What
+is not given stays as it is; a policy decides from the next end on.`,
 		Example: `  abode update -m 1g --memory-swap 1g web
   abode update --restart unless-stopped web db`,
 		Args: atLeast(1),

@@ -22,6 +22,9 @@ func (e *Engine) Attach(ctx context.Context, name string, opts AttachOptions) (*
 	if st.Phase == phasePaused {
 		return nil, conflict("container %s is paused, unpause the container before attach", c.id)
 	}
+	if st.Restarting {
+		return nil, conflict("container %s is restarting, wait until the container is running", c.id)
+	}
 	s := newStreams(e, rec.Config.Tty)
 	s.stdin = opts.Stdin && rec.Config.OpenStdin
 	s.live = opts.Stream

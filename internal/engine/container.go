@@ -30,6 +30,8 @@ type Container struct {
 	kernel kernel.Kernel // while the phase is active
 	// abort ends a start that is under way.
 	abort context.CancelCauseFunc
+	// callOff ends the wait for a restart by policy.
+	callOff context.CancelFunc
 	// ended is closed when a container that is active no longer is, cleaned up
 	// included. Nil before the first start.
 	ended   chan struct{}
@@ -84,6 +86,9 @@ func (c *Container) saveStatus(st status) error {
 func (c *Container) running() (*agent.Client, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.st.Restarting {
+		return nil, conflict("Container %s is restarting, wait until the container is running", c.id)
+	}
 	if !c.st.Phase.active() || c.kernel == nil {
 		return nil, c.notRunning()
 	}
@@ -111,6 +116,9 @@ func (c *Container) event(action events.Action, more map[string]string) {
 
 // apiState is the phase in the Docker API's words.
 func (s *status) apiState() container.ContainerState {
+	if s.Restarting {
+		return container.StateRestarting
+	}
 	if s.Phase == phaseStarting {
 		return container.ContainerState(s.idle())
 	}

@@ -43,12 +43,14 @@ type Engine struct {
 
 	// ctx ends when the engine closes: what watches containers then stops
 	// watching, and leaves them as they are.
-	ctx    context.Context
-	cancel context.CancelFunc
-	watch  sync.WaitGroup
-	spares spares
-	fading *semaphore.Weighted // of fadingMax
-	unlock func()
+	ctx       context.Context
+	cancel    context.CancelFunc
+	watch     sync.WaitGroup
+	spares    spares
+	fading    *semaphore.Weighted // of fadingMax
+	restarts  *semaphore.Weighted // of restartsMax
+	recovered chan struct{}       // closed when all is as recover makes it
+	unlock    func()
 }
 
 // Open takes over cfg.Root. Containers that ran under an earlier daemon run on
@@ -72,7 +74,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if err := checkLogs(cfg.Logs); err != nil {
 		return nil, fmt.Errorf("cannot log in this way by default: %w", err)
 	}
-	e := &Engine{cfg: cfg, dirs: state.Dirs{Root: cfg.Root, Run: cfg.Run}, log: cfg.Log, containers: newRegistry(cfg.Root), fading: semaphore.NewWeighted(fadingMax)}
+	e := &Engine{cfg: cfg, dirs: state.Dirs{Root: cfg.Root, Run: cfg.Run}, log: cfg.Log, containers: newRegistry(cfg.Root), fading: semaphore.NewWeighted(fadingMax), restarts: semaphore.NewWeighted(restartsMax), recovered: make(chan struct{})}
 	e.ctx, e.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	var cu cleanup.Stack
 	defer cu.Clean()
@@ -122,6 +124,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	cu.Release()
+	close(e.recovered)
 	return e, nil
 }
 

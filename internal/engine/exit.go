@@ -114,15 +114,20 @@ func (c *Container) finish(k kernel.Kernel, exit agent.Exit, why string) {
 	c.endExecs()
 	var done chan struct{}
 	var waiting []*waiter
+	var next *awaited
 	// All at once: from here on the container can be started again, and who
 	// waits for that run's end must not be told of this one's.
 	err := c.setStatus(func(st *status) {
 		c.dropMonitor() // of one that was begun meanwhile
 		c.kernel, done = nil, c.ended
 		st.Health = unchecked(st.Health)
-		waiting = c.take(container.WaitConditionNotRunning, container.WaitConditionNextExit)
 		st.Phase, st.PID, st.Attachment, st.Ended = phaseExited, 0, nil, nil
 		st.ExitCode, st.OOMKilled, st.Error, st.FinishedAt = exit.Code, exit.OOMKilled, why, exit.At
+		if next = c.plan(st, ran); next == nil {
+			waiting = c.take(container.WaitConditionNotRunning, container.WaitConditionNextExit)
+		} else {
+			waiting = c.take(container.WaitConditionNextExit)
+		}
 	})
 	if err != nil {
 		c.e.log.Error("an exit is not recorded; the next daemon will report the container as died", "container", c.id, "error", err)
@@ -130,6 +135,7 @@ func (c *Container) finish(k kernel.Kernel, exit agent.Exit, why string) {
 	c.died(rec, exit, ran)
 	answer(waiting, exit.Code)
 	close(done)
+	c.await(next)
 	if remove {
 		if err := c.remove(context.WithoutCancel(c.e.ctx), RemoveOptions{Volumes: true}); err != nil {
 			c.e.log.Warn("an ended container cannot be removed", "container", c.id, "error", err)

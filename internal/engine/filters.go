@@ -90,7 +90,7 @@ func (e *Engine) listFilter(ctx context.Context, filters map[string]map[string]b
 			}
 			f.anyState = true
 			add(func(_ *Container, _ *record, st *status) bool {
-				return !st.Phase.active() && !st.FinishedAt.IsZero() && slices.Contains(codes, st.ExitCode)
+				return !st.up() && !st.FinishedAt.IsZero() && slices.Contains(codes, st.ExitCode)
 			})
 		case "label":
 			add(func(_ *Container, rec *record, _ *status) bool { return hasLabels(rec.Config.Labels, values) })

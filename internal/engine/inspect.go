@@ -38,6 +38,7 @@ func (e *Engine) Inspect(ctx context.Context, name string, size bool) (container
 		State:           st.inspect(),
 		Image:           rec.Image.String(),
 		LogPath:         c.dir.Log(),
+		RestartCount:    st.Restarts,
 		Name:            "/" + rec.Name,
 		Driver:          Driver,
 		Platform:        "linux",
@@ -65,7 +66,8 @@ func (s *status) inspect() *container.State {
 	stamp := func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 	return &container.State{
 		Status:     s.apiState(),
-		Running:    s.Phase.active(),
+		Running:    s.up(),
+		Restarting: s.Restarting,
 		Paused:     s.Phase == phasePaused,
 		OOMKilled:  s.OOMKilled,
 		Dead:       s.Phase == phaseDead,

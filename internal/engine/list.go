@@ -30,7 +30,7 @@ func (e *Engine) List(ctx context.Context, opts ListOptions) ([]container.Summar
 			return nil, err
 		}
 		rec, st := c.snapshot()
-		if !opts.All && opts.Limit <= 0 && !match.anyState && !st.Phase.active() {
+		if !opts.All && opts.Limit <= 0 && !match.anyState && !st.up() {
 			continue
 		}
 		if !match.accepts(c, rec, &st) {
@@ -100,6 +100,9 @@ func shellWords(args []string) string {
 // text is the state in words, as `docker ps` shows it.
 func (s *status) text(now time.Time) string {
 	since := func(t time.Time) string { return units.HumanDuration(now.Sub(t)) }
+	if s.Restarting {
+		return fmt.Sprintf("Restarting (%d) %s ago", s.ExitCode, since(s.FinishedAt))
+	}
 	switch s.Phase {
 	case phaseRunning:
 		up := "Up " + since(s.StartedAt)

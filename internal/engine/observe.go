@@ -48,7 +48,7 @@ func (e *Engine) Figures() Figures {
 	for wall := range e.walls.by {
 		f.Ready[wall] = 0
 		f.Containers[wall] = map[container.ContainerState]int{
-			container.StateCreated: 0, container.StateRunning: 0, container.StatePaused: 0,
+			container.StateCreated: 0, container.StateRunning: 0, container.StatePaused: 0, container.StateRestarting: 0,
 			container.StateExited: 0, container.StateRemoving: 0, container.StateDead: 0,
 		}
 	}

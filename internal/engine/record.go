@@ -89,10 +89,24 @@ type status struct {
 	// Ended is how the workload has ended, while what it had of the host is
 	// being given back: afterwards nobody else knows.
 	Ended *ended `json:",omitempty"`
+	// What the restart policy goes by. Restarting says that a start of its own
+	// is to come or under way, Restarts how many there were since a user's
+	// start, Delay how long the last one waited.
+	Restarting bool          `json:",omitempty"`
+	Restarts   int           `json:",omitempty"`
+	Delay      time.Duration `json:",omitempty"`
+	// Stopped says that a user has sent a signal since the start, CalledOff
+	// that it was one to end the container.
+	Stopped   bool `json:",omitempty"`
+	CalledOff bool `json:",omitempty"`
 	// Borrowed says that a kernel was placed for the files of a stopped
 	// container. A daemon that finds it on disk takes that kernel away.
 	Borrowed bool `json:",omitempty"`
 }
+
+// up says whether a container runs in the sight of users: also while it waits
+// for its restart, as with Docker.
+func (s *status) up() bool { return s.Phase.active() || s.Restarting }
 
 // ended is an end, and why when that is not the workload's doing.
 type ended struct {

@@ -150,6 +150,11 @@ func (e *Engine) discard(c *Container) {
 // cannot be helped does not keep the others from running on.
 func (c *Container) recover(ctx context.Context) {
 	rec, st := c.snapshot()
+	if rec.Host.RestartPolicy.IsAlways() { // also what was stopped by hand, as with Docker
+		c.mu.Lock()
+		c.st.CalledOff = false
+		c.mu.Unlock()
+	}
 	switch {
 	case st.Phase == phaseRemoving:
 		if err := c.erase(rec, rec.Host.AutoRemove); err != nil {
@@ -159,6 +164,7 @@ func (c *Container) recover(ctx context.Context) {
 	case st.Phase.active(), st.Phase == phaseStarting, st.Borrowed:
 		c.trimLog(rec)
 	default:
+		c.resume()
 		return
 	}
 	k, err := c.recoverKernel(ctx, rec, &st)
@@ -224,7 +230,7 @@ func (c *Container) adopt(k kernel.Kernel, seen agent.Container) {
 		if st.Health == nil {
 			st.Health = newHealth(rec.Config, nil)
 		}
-		st.Phase, st.PID, st.Borrowed = phaseRunning, seen.PID, false
+		st.Phase, st.PID, st.Borrowed, st.Restarting = phaseRunning, seen.PID, false, false
 		if seen.State == agent.StatePaused {
 			st.Phase = phasePaused
 		}
@@ -269,7 +275,9 @@ func (c *Container) lost(k kernel.Kernel) {
 		if err := c.remove(context.WithoutCancel(c.e.ctx), RemoveOptions{Volumes: true}); err != nil {
 			c.e.log.Warn("a container that did not start cannot be removed", "container", c.id, "error", err)
 		}
+		return
 	}
+	c.resume()
 }
 
 // goneKernel stands for one that is no more.

@@ -29,7 +29,6 @@ func TestRefusals(t *testing.T) {
 		"--memory-swappiness" + no:                                                       {Resources: container.Resources{MemorySwappiness: p(int64(10))}},
 		"--oom-kill-disable" + no:                                                        {Resources: container.Resources{OomKillDisable: p(true)}},
 		"a limit of Windows containers" + no:                                             {Resources: container.Resources{CPUPercent: 10}},
-		`restart policy "always"` + no:                                                   {RestartPolicy: container.RestartPolicy{Name: "always"}},
 	} {
 		err := checkUnsupported(&h)
 		if err == nil || err.Error() != want || !errdefs.IsNotImplemented(err) {

@@ -25,6 +25,8 @@ func (e *Engine) Remove(ctx context.Context, name string, opts RemoveOptions) er
 	case opts.Force: // also of one that is just removing itself, for whose end remove waits
 	case st.Phase == phaseRemoving:
 		return conflict("removal of container %s is already in progress", c.id)
+	case st.Restarting:
+		return conflict("cannot remove container \"/%s\": container is restarting: stop the container before removing or force remove", rec.Name)
 	case st.Phase == phasePaused:
 		return conflict("cannot remove container \"/%s\": container is paused and must be unpaused first", rec.Name)
 	case st.Phase == phaseRunning, st.Phase == phaseStarting:
@@ -45,7 +47,7 @@ func (c *Container) remove(ctx context.Context, opts RemoveOptions) error {
 			return err
 		}
 		_, st := c.snapshot()
-		if !st.Phase.active() {
+		if !st.up() {
 			break
 		}
 		c.op.unlock() // somebody has started it
@@ -180,7 +182,7 @@ func (e *Engine) ContainersPrune(ctx context.Context, filters map[string]map[str
 	}
 	for _, c := range e.containers.all() {
 		rec, st := c.snapshot()
-		if st.Phase.active() || st.Phase == phaseStarting || st.Phase == phaseRemoving || !choose(rec) {
+		if st.up() || st.Phase == phaseStarting || st.Phase == phaseRemoving || !choose(rec) {
 			continue
 		}
 		rw, _ := c.sizes(ctx)

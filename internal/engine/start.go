@@ -52,7 +52,13 @@ func (c *Container) start(ctx context.Context) error {
 	ctx, abort := context.WithCancelCause(ctx)
 	defer abort(nil)
 	c.mu.Lock()
+	if c.st.Restarting { // which its policy does
+		c.mu.Unlock()
+		c.op.unlock()
+		return errNotModified
+	}
 	c.abort = abort
+	c.st.Restarts, c.st.Delay, c.st.Stopped, c.st.CalledOff = 0, 0, false, false
 	c.mu.Unlock()
 	err := c.bringUp(ctx, rec)
 	c.mu.Lock()
@@ -158,7 +164,11 @@ func (c *Container) bringUp(ctx context.Context, rec *record) (err error) {
 	c.join(ctx, k, late)
 	cu.Release()
 	err = c.setStatus(func(st *status) {
-		*st = status{Phase: phaseRunning, PID: proc.PID, StartedAt: time.Now().UTC(), FinishedAt: st.FinishedAt, Attachment: att, Health: newHealth(rec.Config, st.Health)}
+		*st = status{
+			Phase: phaseRunning, PID: proc.PID, StartedAt: time.Now().UTC(), FinishedAt: st.FinishedAt, Attachment: att,
+			Restarts: st.Restarts, Delay: st.Delay, Stopped: st.Stopped, CalledOff: st.CalledOff,
+			Health: newHealth(rec.Config, st.Health),
+		}
 	})
 	if err != nil {
 		// It runs. A daemon that finds the older phase asks the agent.
@@ -276,6 +286,11 @@ func (c *Container) failed(code int, why error) {
 	if err != nil {
 		c.e.log.Error("a failed start is not recorded", "container", c.id, "error", err)
 	}
+	c.dropPending()
+}
+
+// dropPending tells those who wait for a start that none comes.
+func (c *Container) dropPending() {
 	c.mu.Lock()
 	pending := c.pending
 	c.pending = nil

@@ -51,17 +51,20 @@ func (c *Container) stop(ctx context.Context, signal string, timeout *int) error
 	if timeout != nil {
 		patience = time.Duration(*timeout) * time.Second
 	}
+	if c.byHand(true) {
+		c.event(events.ActionStop, nil)
+		return nil
+	}
 	ended, k := c.target()
 	if k == nil {
-		if !c.abortStart() {
-			return errNotModified
-		}
-		// It runs after all when the abort came too late.
-		if err := c.op.lock(ctx); err != nil {
+		var under bool
+		if ended, k, under, err = c.giveUpStart(ctx); err != nil {
 			return err
 		}
-		c.op.unlock()
-		if ended, k = c.target(); k == nil {
+		switch {
+		case !under:
+			return errNotModified
+		case k == nil:
 			return nil
 		}
 	}
@@ -94,6 +97,21 @@ func (c *Container) target() (<-chan struct{}, kernel.Kernel) {
 		return nil, nil
 	}
 	return c.ended, c.kernel
+}
+
+// giveUpStart ends a start that is under way and says whether there was one.
+// When that came too late the container runs: then its end and its kernel are
+// returned, as by target.
+func (c *Container) giveUpStart(ctx context.Context) (<-chan struct{}, kernel.Kernel, bool, error) {
+	under := c.abortStart()
+	if under {
+		if err := c.op.lock(ctx); err != nil {
+			return nil, nil, false, err
+		}
+		c.op.unlock()
+	}
+	ended, k := c.target()
+	return ended, k, under || k != nil, nil
 }
 
 // abortStart ends a start that is under way and says whether there was one.
@@ -170,16 +188,27 @@ func (e *Engine) Kill(ctx context.Context, name, signal string) error {
 }
 
 func (c *Container) kill(ctx context.Context, number int) error {
+	rec, st := c.snapshot()
+	final := rec.final(number)
+	if c.byHand(final) {
+		return nil
+	}
 	ended, k := c.target()
 	if k == nil {
-		if number != 9 || !c.abortStart() {
+		if st.Restarting && !final {
+			return nil // a restart under way, which the signal is not for
+		}
+		var under bool
+		var err error
+		if number == 9 || st.Restarting {
+			if ended, k, under, err = c.giveUpStart(ctx); err != nil {
+				return err
+			}
+		}
+		switch {
+		case !under:
 			return conflict("cannot kill container: %s: container %s is not running", c.id, c.id)
-		}
-		if err := c.op.lock(ctx); err != nil {
-			return err
-		}
-		c.op.unlock()
-		if ended, k = c.target(); k == nil {
+		case k == nil:
 			return nil
 		}
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/abode-run/abode/internal/agent"
 )
 
-// Update changes a container's limits, at once when it runs. Fields that are
-// zero stay as they are.
+// Update changes a container's limits, at once when it runs, and its restart
+// policy, from its next end on. Fields that are zero stay as they are.
 func (e *Engine) Update(ctx context.Context, name string, cfg container.UpdateConfig) ([]string, error) {
 	c, err := e.containers.find(name)
 	if err != nil {
@@ -26,7 +26,10 @@ func (e *Engine) Update(ctx context.Context, name string, cfg container.UpdateCo
 	}
 	given := cfg.Resources
 	host := *old.Host
-	if err := checkUnsupported(&container.HostConfig{Resources: given, RestartPolicy: cfg.RestartPolicy}); err != nil {
+	if err := checkUnsupported(&container.HostConfig{Resources: given}); err != nil {
+		return nil, err
+	}
+	if err := updatePolicy(&host, cfg.RestartPolicy); err != nil {
 		return nil, err
 	}
 	mergeResources(&host.Resources, &given)

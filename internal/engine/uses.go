@@ -47,7 +47,7 @@ func (e *Engine) isRunning(name string) bool {
 		return false
 	}
 	_, st := c.snapshot()
-	return st.Phase.active() || st.Phase == phaseStarting || st.Borrowed
+	return st.up() || st.Phase == phaseStarting || st.Borrowed
 }
 
 // RemoveImage removes an image, or one name of it, as image.Store.Remove does

@@ -89,14 +89,11 @@ func checkHost(c *container.Config, h *container.HostConfig, can kernel.Capabili
 
 // checkUnsupported refuses what is Docker's and not Abode's, or not yet.
 func checkUnsupported(h *container.HostConfig) error {
-	if err := container.ValidateRestartPolicy(h.RestartPolicy); err != nil {
-		return invalid("%s", err)
+	if err := checkRestartPolicy(h.RestartPolicy); err != nil {
+		return err
 	}
-	if !h.RestartPolicy.IsNone() {
-		if h.AutoRemove {
-			return invalid("can't create 'AutoRemove' container with restart policy")
-		}
-		return later("restart policy %q", h.RestartPolicy.Name)
+	if h.AutoRemove && !h.RestartPolicy.IsNone() {
+		return invalid("can't create 'AutoRemove' container with restart policy")
 	}
 	r := &h.Resources
 	for _, u := range []struct {

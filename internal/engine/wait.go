@@ -23,7 +23,7 @@ func (e *Engine) Wait(ctx context.Context, name string, cond container.WaitCondi
 	}
 	w := &waiter{cond: cond, ch: make(chan container.WaitResponse, 1)}
 	c.mu.Lock()
-	if c.told || cond == container.WaitConditionNotRunning && !c.st.Phase.active() {
+	if c.told || cond == container.WaitConditionNotRunning && !c.st.up() {
 		w.ch <- container.WaitResponse{StatusCode: int64(c.st.ExitCode)}
 	} else {
 		c.waiters = append(c.waiters, w)
