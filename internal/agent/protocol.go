@@ -9,7 +9,7 @@ import (
 )
 
 // Version is the protocol's version. A daemon refuses an agent of another one.
-const Version = 6
+const Version = 7
 
 // MaxFrame bounds a request or response frame, in bytes.
 const MaxFrame = 8 << 20

@@ -123,11 +123,9 @@ func (c *Container) finish(k kernel.Kernel, exit agent.Exit, why string) {
 		st.Health = unchecked(st.Health)
 		st.Phase, st.PID, st.Attachment, st.Ended = phaseExited, 0, nil, nil
 		st.ExitCode, st.OOMKilled, st.Error, st.FinishedAt = exit.Code, exit.OOMKilled, why, exit.At
-		if next = c.plan(st, ran); next == nil {
-			waiting = c.take(container.WaitConditionNotRunning, container.WaitConditionNextExit)
-		} else {
-			waiting = c.take(container.WaitConditionNextExit)
-		}
+		next = c.plan(st, ran)
+		// As dockerd: also when a restart follows.
+		waiting = c.take(container.WaitConditionNotRunning, container.WaitConditionNextExit)
 	})
 	if err != nil {
 		c.e.log.Error("an exit is not recorded; the next daemon will report the container as died", "container", c.id, "error", err)

@@ -95,6 +95,8 @@ func (l *lab) until(id, what string, ok func(container.InspectResponse) bool) co
 	return res
 }
 
+func exited(i container.InspectResponse) bool { return i.State.Status == container.StateExited }
+
 func restarting(i container.InspectResponse) bool { return i.State.Restarting }
 
 func running(i container.InspectResponse) bool { return i.State.Status == container.StateRunning }
@@ -116,9 +118,10 @@ func TestRestartOnFailure(t *testing.T) {
 		if r := <-next; r.StatusCode != 3 {
 			t.Errorf("%s: the next exit is %d", w, r.StatusCode)
 		}
-		if code := l.wait(id, container.WaitConditionNotRunning); code != 3 {
+		if code := l.wait(id, container.WaitConditionNotRunning); code != 3 { // the next end, too
 			t.Errorf("%s: exit code %d", w, code)
 		}
+		l.until(id, "ended for good", exited)
 		stop()
 		if res, _ := l.Inspect(t.Context(), id, false); res.RestartCount != 2 || res.State.Status != "exited" || res.State.Running || res.State.Restarting {
 			t.Errorf("%s: %d restarts, %+v", w, res.RestartCount, res.State)
@@ -182,7 +185,7 @@ func TestRestartCalledOff(t *testing.T) {
 		if _, err := l.Update(t.Context(), id, container.UpdateConfig{RestartPolicy: container.RestartPolicy{Name: "no"}}); err != nil {
 			t.Fatal(err)
 		}
-		l.wait(id, container.WaitConditionNotRunning)
+		l.until(id, "ended for good", exited)
 		l.nothingHeld(id)
 		if _, err := l.Update(t.Context(), id, container.UpdateConfig{RestartPolicy: container.RestartPolicy{Name: "always"}}); err != nil {
 			t.Fatal(err)
