@@ -74,7 +74,7 @@ func TestLife(t *testing.T) {
 					t.Errorf("%+v", m.Actor)
 				}
 			}
-			if d := cmp.Diff([]string{"volume create", "container create", "container attach", "container start", "container die", "volume destroy", "container destroy"}, seen); d != "" {
+			if d := cmp.Diff([]string{"volume create", "container create", "container attach", "network connect", "container start", "container die", "network disconnect", "volume destroy", "container destroy"}, seen); d != "" {
 				t.Error(d)
 			}
 			if vs, _ := l.Volumes().List(); len(vs) != 0 {
