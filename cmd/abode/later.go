@@ -23,8 +23,3 @@ func newLater(name, what, instead string) *cobra.Command {
 func newBuild(*app) *cobra.Command {
 	return newLater("build", "build images", "Build with BuildKit or buildah, then 'abode load' the result, or 'abode pull' it from a registry")
 }
-
-// newNetworkLater is what there is to do with a container's networks after its creation.
-func newNetworkLater(name string) *cobra.Command {
-	return newLater(name, "connect containers to networks, or disconnect them, after their creation", "Create the container with '--network NAME'")
-}

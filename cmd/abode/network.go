@@ -14,7 +14,7 @@ import (
 
 func newNetwork(a *app) *cobra.Command {
 	return group("network", "Manage networks", newNetworkCreate(a), newNetworkLs(a), newInspectOf(a, "network"), newNetworkRm(a), newNetworkPrune(a),
-		newNetworkLater("connect"), newNetworkLater("disconnect"))
+		newNetworkConnect(a), newNetworkDisconnect(a))
 }
 
 var networkHeaders = format.Headers{

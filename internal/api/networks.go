@@ -14,16 +14,13 @@ import (
 )
 
 func (s *server) networkRoutes() []route {
-	refuse := func(w http.ResponseWriter, r *http.Request) error {
-		return later("connect containers to networks, or disconnect them, after their creation", "Create the container with --network NAME; it may be given the name and volumes of one that is removed")
-	}
 	return []route{
 		{"GET", "/networks", s.networksList},
 		{"GET", "/networks/{name}", s.networksInspect},
 		{"POST", "/networks/create", s.networksCreate},
 		{"POST", "/networks/prune", s.networksPrune},
-		{"POST", "/networks/{name}/connect", refuse},
-		{"POST", "/networks/{name}/disconnect", refuse},
+		{"POST", "/networks/{name}/connect", s.networksConnect},
+		{"POST", "/networks/{name}/disconnect", s.networksDisconnect},
 		{"DELETE", "/networks/{name}", s.networksRemove},
 	}
 }

@@ -116,3 +116,27 @@ func (s *server) networksPrune(w http.ResponseWriter, r *http.Request) error {
 	}
 	return writeJSON(w, http.StatusOK, apinetwork.PruneReport{NetworksDeleted: gone})
 }
+
+func (s *server) networksConnect(w http.ResponseWriter, r *http.Request) error {
+	var req apinetwork.ConnectRequest
+	if err := readJSON(w, r, &req); err != nil {
+		return err
+	}
+	if err := s.engine.Connect(r.Context(), mux.Vars(r)["name"], req.Container, req.EndpointConfig); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+func (s *server) networksDisconnect(w http.ResponseWriter, r *http.Request) error {
+	var req apinetwork.DisconnectRequest
+	if err := readJSON(w, r, &req); err != nil {
+		return err
+	}
+	if err := s.engine.Disconnect(r.Context(), mux.Vars(r)["name"], req.Container); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusOK)
+	return nil
+}

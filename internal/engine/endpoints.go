@@ -32,6 +32,9 @@ func (rec *record) place() endpoint {
 		return rec.Endpoints[0]
 	}
 	n := networkName(rec.Config, rec.Host)
+	if rec.Disconnected {
+		n = "none"
+	}
 	return endpoint{Network: n, Name: n}
 }
 

@@ -28,6 +28,8 @@ type record struct {
 	Host      *container.HostConfig // as it was given, defaults filled in
 	Mounts    []mountPoint
 	Endpoints []endpoint `json:",omitempty"` // in networks: one, or none (--network none and host)
+	// Disconnected says that its place was taken away after its creation.
+	Disconnected bool `json:",omitempty"`
 }
 
 // command is what the container runs: entrypoint and arguments.
