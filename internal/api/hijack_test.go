@@ -31,12 +31,18 @@ func unixServer(t *testing.T, routes ...route) (path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	serveRoutes(t, ls[0], routes)
+	return path
+}
+
+// serveRoutes serves until the test ends.
+func serveRoutes(t *testing.T, l net.Listener, routes []route) {
 	s := &server{log: slog.New(slog.DiscardHandler)}
 	srv := NewServer(s.handler(routes), s.log)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := srv.Serve(ls[0]); !errors.Is(err, http.ErrServerClosed) {
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			t.Errorf("the server ended: %v", err)
 		}
 	}()
@@ -44,7 +50,6 @@ func unixServer(t *testing.T, routes ...route) (path string) {
 		srv.Close()
 		<-done
 	})
-	return path
 }
 
 // noLeaks checks, after the test's other cleaning, that no goroutine is left.

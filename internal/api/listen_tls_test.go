@@ -9,10 +9,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -104,16 +102,7 @@ func tlsServer(t *testing.T, access TLS, routes ...route) (address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{log: slog.New(slog.DiscardHandler)}
-	srv := NewServer(s.handler(routes), s.log)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := srv.Serve(ls[0]); !errors.Is(err, http.ErrServerClosed) {
-			t.Errorf("the server ended: %v", err)
-		}
-	}()
-	t.Cleanup(func() { srv.Close(); <-done })
+	serveRoutes(t, ls[0], routes)
 	return ls[0].Addr().String()
 }
 
