@@ -184,7 +184,7 @@ func (r *Runtime) blankFor(ctx context.Context, req *agent.PrepareRequest) (b *b
 			}
 		}
 		if b = nil; again || req.Comes {
-			b = r.waiting()
+			b = r.use(r.withdraw(""))
 		}
 	}
 	if b == nil {
@@ -203,10 +203,9 @@ func (r *Runtime) blankFor(ctx context.Context, req *agent.PrepareRequest) (b *b
 	return b, nil
 }
 
-// waiting takes one that has no interface and lives, or returns nil. The next
-// is made soon.
-func (r *Runtime) waiting() *blank {
-	b := r.withdraw("")
+// use returns b, which does not wait any more, if it lives; else, and for nil,
+// nil. The next is made soon.
+func (r *Runtime) use(b *blank) *blank {
 	if b == nil {
 		return nil
 	}
@@ -214,15 +213,10 @@ func (r *Runtime) waiting() *blank {
 	if b.alive() {
 		return b
 	}
-	r.bury(b)
-	return nil
-}
-
-// bury drops a blank that has ended by itself.
-func (r *Runtime) bury(b *blank) {
 	if err := b.drop(context.Background()); err != nil {
 		r.log.Warn("a prepared container ended by itself, and its cgroup was left", "error", err)
 	}
+	return nil
 }
 
 // giveUp ends a blank, but not its interface, which comes back.
@@ -235,12 +229,17 @@ func (r *Runtime) giveUp(ctx context.Context, b *blank) error {
 func (r *Runtime) withdraw(nic string) *blank {
 	r.blanks.mu.Lock()
 	defer r.blanks.mu.Unlock()
-	i := slices.IndexFunc(r.blanks.ready, func(b *blank) bool { return b.nic == nic })
+	return r.blanks.pick(func(b *blank) bool { return b.nic == nic })
+}
+
+// pick takes out the first that fits, or returns nil. The caller holds mu.
+func (l *blanks) pick(fits func(*blank) bool) *blank {
+	i := slices.IndexFunc(l.ready, fits)
 	if i < 0 {
 		return nil
 	}
-	b := r.blanks.ready[i]
-	r.blanks.ready = slices.Delete(r.blanks.ready, i, i+1)
+	b := l.ready[i]
+	l.ready = slices.Delete(l.ready, i, i+1)
 	return b
 }
 
@@ -251,21 +250,11 @@ func (r *Runtime) take(flags int, joins []join, nic string, want agent.Foundatio
 	}
 	r.blanks.mu.Lock()
 	defer r.blanks.mu.Unlock()
-	i := slices.IndexFunc(r.blanks.ready, func(b *blank) bool { return b.nic == nic && (b.base == nil || b.base.is(want)) })
-	if i < 0 { // its interface can still follow
-		i = slices.IndexFunc(r.blanks.ready, func(b *blank) bool { return b.nic == "" })
+	b := r.blanks.pick(func(b *blank) bool { return b.nic == nic && (b.base == nil || b.base.is(want)) })
+	if b == nil { // its interface can still follow
+		b = r.blanks.pick(func(b *blank) bool { return b.nic == "" })
 	}
-	if i < 0 {
-		return nil
-	}
-	b := r.blanks.ready[i]
-	r.blanks.ready = slices.Delete(r.blanks.ready, i, i+1)
-	time.AfterFunc(refillDelay, r.refill)
-	if b.alive() {
-		return b
-	}
-	r.bury(b)
-	return nil
+	return r.use(b)
 }
 
 // Forget ends what was prepared with nic (empty: with any interface) and not
