@@ -201,15 +201,23 @@ func (c *createFlags) files(config *container.Config, host *container.HostConfig
 	return nil
 }
 
+// fixedAddress reads --ip.
+func fixedAddress(s string) (*network.EndpointIPAMConfig, error) {
+	ip, err := netip.ParseAddr(s)
+	if err != nil || !ip.Is4() {
+		return nil, fmt.Errorf("invalid IPv4 address %q for --ip", s)
+	}
+	return &network.EndpointIPAMConfig{IPv4Address: ip}, nil
+}
+
 // networking holds what is asked of the one network a container joins.
 func (c *createFlags) networking(host *container.HostConfig) (*network.NetworkingConfig, error) {
 	var e network.EndpointSettings
 	if c.ip != "" {
-		ip, err := netip.ParseAddr(c.ip)
-		if err != nil || !ip.Is4() {
-			return nil, fmt.Errorf("invalid IPv4 address %q for --ip", c.ip)
+		var err error
+		if e.IPAMConfig, err = fixedAddress(c.ip); err != nil {
+			return nil, err
 		}
-		e.IPAMConfig = &network.EndpointIPAMConfig{IPv4Address: ip}
 	}
 	if c.mac != "" {
 		mac, err := net.ParseMAC(c.mac)

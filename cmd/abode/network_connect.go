@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"net/netip"
 
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
@@ -26,11 +24,10 @@ one. It is there from its next start on.`,
 	cmd.RunE = a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 		ep := &network.EndpointSettings{Aliases: aliases}
 		if ip != "" {
-			addr, err := netip.ParseAddr(ip)
-			if err != nil {
-				return fmt.Errorf("invalid argument %q for --ip: expected an address of the network", ip)
+			var err error
+			if ep.IPAMConfig, err = fixedAddress(ip); err != nil {
+				return err
 			}
-			ep.IPAMConfig = &network.EndpointIPAMConfig{IPv4Address: addr}
 		}
 		_, err := c.NetworkConnect(ctx, args[0], client.NetworkConnectOptions{Container: args[1], EndpointConfig: ep})
 		return err
