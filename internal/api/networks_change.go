@@ -15,7 +15,7 @@ import (
 // definedNetwork describes one that a user has made.
 func definedNetwork(n engine.Network) apinetwork.Network {
 	res := apinetwork.Network{
-		Name: n.Name, ID: n.ID, Created: n.Created, Scope: "local", Driver: networkDriver, EnableIPv4: true,
+		Name: n.Name, ID: n.ID, Created: n.Created, Scope: "local", Driver: engine.NetworkDriver, EnableIPv4: true,
 		IPAM: apinetwork.IPAM{Driver: "default", Config: []apinetwork.IPAMConfig{
 			{Subnet: n.Subnet, IPRange: n.Range, Gateway: n.Gateway},
 		}},
@@ -30,9 +30,6 @@ func definedNetwork(n engine.Network) apinetwork.Network {
 	}
 	return res
 }
-
-// networkDriver is the name of the one driver that networks can be made with.
-const networkDriver = "bridge"
 
 func (s *server) networksCreate(w http.ResponseWriter, r *http.Request) error {
 	var req apinetwork.CreateRequest
@@ -54,7 +51,7 @@ func (s *server) networksCreate(w http.ResponseWriter, r *http.Request) error {
 func networkSpec(req *apinetwork.CreateRequest) (networks.Spec, error) {
 	spec := networks.Spec{Name: req.Name, Labels: req.Labels, Options: req.Options, Internal: req.Internal, Attachable: req.Attachable}
 	switch {
-	case req.Driver != "" && req.Driver != networkDriver:
+	case req.Driver != "" && req.Driver != engine.NetworkDriver:
 		return spec, notFound("no network driver is called \"" + req.Driver + "\": the only one is \"bridge\"")
 	case req.Scope != "" && req.Scope != "local":
 		return spec, invalid("networks of scope \"" + req.Scope + "\" are not supported: abode runs containers on one machine")

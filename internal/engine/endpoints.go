@@ -168,5 +168,5 @@ func (c *Container) networkEvent(action events.Action, rec *record) {
 	if !p.attached() {
 		return
 	}
-	c.e.events.Publish(events.NetworkEventType, action, p.id(), map[string]string{"container": rec.ID, "name": p.Name, "type": networkDriver})
+	c.e.events.Publish(events.NetworkEventType, action, p.id(), map[string]string{"container": rec.ID, "name": p.Name, "type": NetworkDriver})
 }

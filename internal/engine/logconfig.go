@@ -18,6 +18,10 @@ const (
 	logLocal = "local"
 	logJSON  = "json-file"
 	logNone  = "none"
+
+	// defaultLogDriver is Docker's, whose name is a promise: some clients
+	// (docker-py) read logs of no other.
+	defaultLogDriver = logJSON
 )
 
 // defaultLogBound is Docker's of the driver local: 100 MiB. It holds for

@@ -10,8 +10,9 @@ import (
 	"github.com/abode-run/abode/internal/network/networks"
 )
 
-// networkDriver is what Docker calls networks such as the engine's.
-const networkDriver = "bridge"
+// NetworkDriver is what Docker calls networks such as the engine's, and the one
+// that networks can be made with.
+const NetworkDriver = "bridge"
 
 // Network is one that users have made.
 type Network struct {
@@ -83,5 +84,5 @@ func (e *Engine) PruneNetworks(ctx context.Context, choose func(Network) bool) (
 }
 
 func (e *Engine) tellNetwork(action events.Action, n networks.Network) {
-	e.events.Publish(events.NetworkEventType, action, n.ID, map[string]string{"name": n.Name, "type": networkDriver})
+	e.events.Publish(events.NetworkEventType, action, n.ID, map[string]string{"name": n.Name, "type": NetworkDriver})
 }

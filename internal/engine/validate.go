@@ -196,10 +196,6 @@ func networkName(c *container.Config, h *container.HostConfig) string {
 	return "bridge"
 }
 
-// defaultLogDriver is Docker's, whose name is a promise: some clients (docker-py)
-// read logs of no other. What a log is on disk is the same for both names.
-const defaultLogDriver = "json-file"
-
 // normalise writes defaults out, so that Inspect shows what holds. It comes
 // after the checks.
 func normalise(c *container.Config, h *container.HostConfig) {
