@@ -66,7 +66,7 @@ func TestSharedNamespaces(t *testing.T) {
 		second := adapt(h.container("readlink /proc/self/ns/net; readlink /proc/self/ns/ipc; hostname"))
 		for i, n := range second.Spec.Linux.Namespaces {
 			if n.Type == specs.NetworkNamespace || n.Type == specs.IPCNamespace {
-				second.Spec.Linux.Namespaces[i].Path = fmt.Sprintf("/proc/%d/ns/%s", p.PID, map[specs.LinuxNamespaceType]string{specs.NetworkNamespace: "net", specs.IPCNamespace: "ipc"}[n.Type])
+				second.Spec.Linux.Namespaces[i].Path = agent.JoinPrefix + first.ID
 			}
 		}
 		want := readlink(t, fmt.Sprintf("/proc/%d/ns/net", p.PID)) + "\n" + readlink(t, fmt.Sprintf("/proc/%d/ns/ipc", p.PID)) + "\nbox\n"

@@ -169,12 +169,13 @@ cat /proc/kcore | wc -c; ls /sys/firmware | wc -l
 touch /sys/x 2>&1; echo 1 > /proc/sys/kernel/panic; echo 2>&1
 for d in null zero full random urandom tty; do [ -c /dev/$d ] || echo no $d; done
 head -c 4 /dev/zero | wc -c; echo x > /dev/null && echo nullok
-ls -l /dev/ptmx /dev/fd | sed 's/.* \//\//'; stat -c %a /dev/shm
+ls -l /dev/ptmx /dev/fd | sed 's/.* \//\//'
+[ -e /dev/shm ] && echo no shm wanted
 cat /sys/fs/cgroup/memory/cgroup.procs | wc -l; cat /proc/self/cgroup | grep -c ':/$'
 echo w > /etc/new; ls -ln /etc/new | cut -d' ' -f1-12
 grep -c . /proc/mounts; umount /proc/kcore 2>&1; mount -t tmpfs x /tmp 2>&1; ls -a / | tr '\n' ' '; cat /proc/1/root/etc/hostname 2>&1 | head -1
 `)))
-		for _, want := range []string{"0\n0\n", "touch: /sys/x: Read-only file system", "4\nnullok\n", "1777", "/dev/ptmx -> pts/ptmx"} {
+		for _, want := range []string{"0\n0\n", "touch: /sys/x: Read-only file system", "4\nnullok\n", "/dev/ptmx -> pts/ptmx"} {
 			if !strings.Contains(out, want) {
 				t.Errorf("no %q in %q", want, out)
 			}

@@ -109,7 +109,7 @@ func (c *createFlags) register(f *pflag.FlagSet) {
 	f.StringArrayVar(&c.dns, "dns", nil, "DNS server")
 	f.StringArrayVar(&c.dnsSearch, "dns-search", nil, "DNS search domain")
 	f.StringArrayVar(&c.dnsOptions, "dns-option", nil, "DNS resolver option")
-	f.StringVar(&c.network, "network", "", "network to join (bridge, host, none, or one of network create)")
+	f.StringVar(&c.network, "network", "", "network to join (bridge, host, none, container:NAME, or one of network create)")
 	f.StringVar(&c.network, "net", "", "same as --network")
 	_ = f.MarkHidden("net")
 	f.StringArrayVar(&c.aliases, "network-alias", nil, "further DNS name on the network")

@@ -9,7 +9,7 @@ import (
 )
 
 // Version is the protocol's version. A daemon refuses an agent of another one.
-const Version = 7
+const Version = 8
 
 // MaxFrame bounds a request or response frame, in bytes.
 const MaxFrame = 8 << 20
@@ -107,7 +107,8 @@ type Foundation struct {
 type CreateRequest struct {
 	ID string
 	// Hostname, Root, Mounts, Annotations and Hooks of Spec are not used; the
-	// fields below say it instead. Namespaces with a Path are joined.
+	// fields below say it instead. A namespace whose Path is JoinPrefix and the ID
+	// of a container that runs is that container's.
 	// Linux.UIDMappings, GIDMappings, Resources, MaskedPaths, ReadonlyPaths,
 	// Sysctl, Devices, and Process with Args, Env, Cwd, Capabilities, Rlimits,
 	// NoNewPrivileges, Terminal, ConsoleSize and OOMScoreAdj are honoured.
@@ -146,6 +147,10 @@ type CreateRequest struct {
 	LogBound logs.Bound `json:",omitzero"`
 }
 
+// JoinPrefix in a namespace's Path comes before the ID of the container whose
+// namespace it is.
+const JoinPrefix = "container:"
+
 // Foundation is the container's.
 func (r *CreateRequest) Foundation() Foundation {
 	linux := r.Spec.Linux
@@ -155,7 +160,7 @@ func (r *CreateRequest) Foundation() Foundation {
 	}
 	f.Rootfs.ReadOnly = false
 	for _, file := range r.Files {
-		f.Files = append(f.Files, File{Path: file.Path, Mode: file.Mode})
+		f.Files = append(f.Files, File{Path: file.Path, Mode: file.Mode, Of: file.Of})
 	}
 	return f
 }
@@ -188,6 +193,7 @@ type Upper struct {
 const (
 	MountBind  = "bind"  // Source is a path on the agent's kernel, file or directory
 	MountTmpfs = "tmpfs" // Options as mount(8) takes them: size=, mode=, nosuid, …
+	MountOf    = "of"    // Source is the ID of a container that runs: its Shareable tmpfs
 	MountShare = "share" // guest only: Source names a share that the host serves (see internal/share)
 )
 
@@ -203,6 +209,9 @@ type Mount struct {
 	// CopyUp: when the mounted directory is empty, it first gets what the
 	// image has at Target, with its owners and modes (named volumes).
 	CopyUp bool `json:",omitempty"`
+	// Shareable says that other containers may have this tmpfs too (MountOf).
+	// Of a container one mount is, or one is another's.
+	Shareable bool `json:",omitempty"`
 }
 
 // File is content that the agent keeps beside the container and bind-mounts
@@ -211,6 +220,9 @@ type File struct {
 	Path    string
 	Mode    uint32
 	Content []byte
+	// Of is the ID of a container that runs and has such a file at Path: this is
+	// the same one then, and Content and Mode are of no use.
+	Of string `json:",omitempty"`
 }
 
 // Link is a network interface that exists on the agent's kernel and that the

@@ -30,6 +30,9 @@ func (e *Engine) Create(ctx context.Context, name string, cfg *container.Config,
 	if err := checkHealth(cfg.Healthcheck); err != nil {
 		return "", nil, err
 	}
+	if err := checkJoinedNetwork(cfg, host, net); err != nil {
+		return "", nil, err
+	}
 	if name != "" {
 		if name, err = checkName(name); err != nil {
 			return "", nil, err
@@ -72,6 +75,9 @@ func (e *Engine) Create(ctx context.Context, name string, cfg *container.Config,
 	}
 	normalise(rec.Config, &h)
 	if err := e.endpoints(rec, net); err != nil {
+		return "", nil, err
+	}
+	if err := e.nameJoined(&h); err != nil {
 		return "", nil, err
 	}
 	if rec.Mounts, err = e.mountPoints(rec.Config, &h, rec.Isolation); err != nil {

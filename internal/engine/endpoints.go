@@ -39,7 +39,9 @@ func (rec *record) place() endpoint {
 }
 
 // attached says whether it is a place in a network of the engine's.
-func (p endpoint) attached() bool { return p.Network != "host" && p.Network != "none" }
+func (p endpoint) attached() bool {
+	return p.Network != "host" && p.Network != "none" && !container.NetworkMode(p.Network).IsContainer()
+}
 
 // defined says whether users have made the network.
 func (p endpoint) defined() bool { return p.attached() && p.Network != defaultNetwork }

@@ -18,14 +18,22 @@ func (rec *record) files(att *network.Attachment) ([]agent.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if rec.joined != nil && rec.joined.files != nil {
+		return rec.ownFiles(slices.Clone(rec.joined.files)), nil
+	}
 	list := []agent.File{
 		{Path: "/etc/hostname", Mode: 0o644, Content: []byte(rec.Config.Hostname + "\n")},
 		{Path: "/etc/hosts", Mode: 0o644, Content: []byte(hosts)},
 		{Path: "/etc/resolv.conf", Mode: 0o644, Content: []byte(rec.resolvConf(att))},
 	}
+	return rec.ownFiles(list), nil
+}
+
+// ownFiles leaves out those over which the user mounts something.
+func (rec *record) ownFiles(list []agent.File) []agent.File {
 	return slices.DeleteFunc(list, func(f agent.File) bool {
 		return slices.ContainsFunc(rec.Mounts, func(m mountPoint) bool { return m.Target == f.Path })
-	}), nil
+	})
 }
 
 const defaultHosts = "127.0.0.1\tlocalhost\n" +

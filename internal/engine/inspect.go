@@ -126,6 +126,9 @@ func NetworkID(name string) string {
 // endpoints describes the container's place in its network.
 func (rec *record) endpoints(st *status) map[string]*apinetwork.EndpointSettings {
 	place := rec.place()
+	if rec.Host.NetworkMode.IsContainer() {
+		return map[string]*apinetwork.EndpointSettings{} // the other has them
+	}
 	ep := &apinetwork.EndpointSettings{Aliases: place.Aliases}
 	if place.Address.IsValid() {
 		ep.IPAMConfig = &apinetwork.EndpointIPAMConfig{IPv4Address: place.Address}

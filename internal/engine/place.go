@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 
 	"github.com/moby/moby/api/types/mount"
@@ -117,7 +118,7 @@ func (c *Container) describe(k kernel.Kernel, rec *record, att *network.Attachme
 	if rec.Host.LogConfig.Type != logNone {
 		req.Log, req.LogBound = k.Log(), rec.bound()
 	}
-	req.Mounts = []agent.Mount{rec.shm()}
+	req.Mounts = rec.shm()
 	share := 0
 	for _, m := range rec.Mounts {
 		am := agent.Mount{Type: agent.MountTmpfs, Target: m.Target, ReadOnly: m.ReadOnly, Options: m.Options, Propagation: string(m.Propagation)}
@@ -126,8 +127,8 @@ func (c *Container) describe(k kernel.Kernel, rec *record, att *network.Attachme
 			am.CopyUp = m.Type == mount.TypeVolume && !m.NoCopy
 			share++
 		}
-		if m.Target == "/dev/shm" {
-			req.Mounts = req.Mounts[1:]
+		if m.Target == shmPath {
+			req.Mounts = slices.DeleteFunc(req.Mounts, func(m agent.Mount) bool { return m.Target == shmPath })
 		}
 		req.Mounts = append(req.Mounts, am)
 	}
@@ -137,12 +138,26 @@ func (c *Container) describe(k kernel.Kernel, rec *record, att *network.Attachme
 	return req, nil
 }
 
-// shm is a container's /dev/shm.
-func (rec *record) shm() agent.Mount {
-	return agent.Mount{
-		Type: agent.MountTmpfs, Target: "/dev/shm",
-		Options: []string{"nosuid", "nodev", "noexec", "mode=1777", "size=" + strconv.FormatInt(rec.Host.ShmSize, 10)},
+// shmPath is where memory is shared.
+const shmPath = "/dev/shm"
+
+// hostShm is the host's.
+var hostShm = agent.Mount{Type: agent.MountBind, Source: shmPath, Target: shmPath, Options: []string{"nosuid", "nodev", "noexec"}}
+
+// shm is what a container has at /dev/shm, or nothing.
+func (rec *record) shm() []agent.Mount {
+	switch mode := rec.Host.IpcMode; {
+	case rec.joined != nil && rec.joined.shm.Type != "":
+		return []agent.Mount{rec.joined.shm}
+	case mode.IsNone():
+		return nil
+	case mode.IsHost():
+		return []agent.Mount{hostShm}
 	}
+	return []agent.Mount{{
+		Type: agent.MountTmpfs, Target: shmPath, Shareable: rec.Host.IpcMode.IsShareable(),
+		Options: []string{"nosuid", "nodev", "noexec", "mode=1777", "size=" + strconv.FormatInt(rec.Host.ShmSize, 10)},
+	}}
 }
 
 // link describes a container's interface, which its kernel calls name.

@@ -30,6 +30,8 @@ type record struct {
 	Endpoints []endpoint `json:",omitempty"` // in networks: one, or none (--network none and host)
 	// Disconnected says that its place was taken away after its creation.
 	Disconnected bool `json:",omitempty"`
+
+	joined *joined // in a copy for its start, when it joins others
 }
 
 // command is what the container runs: entrypoint and arguments.
@@ -86,6 +88,7 @@ type status struct {
 	StartedAt  time.Time           `json:",omitzero"`
 	FinishedAt time.Time           `json:",omitzero"`
 	Attachment *network.Attachment `json:",omitempty"` // while it has a place in the network
+	Owner      int                 `json:",omitempty"` // first of the user IDs that it has since its start, if they are another's
 	// Health is replaced as a whole and never changed; nil: never checked.
 	Health *container.Health `json:",omitempty"`
 	// Ended is how the workload has ended, while what it had of the host is

@@ -20,7 +20,6 @@ func TestRefusals(t *testing.T) {
 		"volume driver nfs" + no + ": mount what you need on the host and give the container its path": {VolumeDriver: "nfs"},
 		"runtime runsc" + no + ": choose with --isolation":                                             {Runtime: "runsc"},
 		"an initial umask" + no:                                                          {Umask: &umask},
-		"--uts host" + no:                                                                {UTSMode: "host"},
 		"a weight of block I/O (--blkio-weight)" + no:                                    {Resources: container.Resources{BlkioWeight: 10}},
 		"real-time scheduling (--cpu-rt-runtime)" + no:                                   {Resources: container.Resources{CPURealtimeRuntime: 1}},
 		"a limit of a block device's speed (--device-read-bps and its kind)" + no:        {Resources: container.Resources{BlkioDeviceReadBps: []*blkiodev.ThrottleDevice{{}}}},

@@ -22,7 +22,10 @@ type registry struct {
 	byID   map[string]*Container
 	byName map[string]string // to IDs; a name is here from its reservation on
 	owners map[int]string    // to IDs
-	first  int               // the range of user IDs to begin with
+	// shared are ranges that containers have because they have joined those
+	// whose they were, by ID. They are nobody else's after these are gone.
+	shared map[string]int
+	first  int // the range of user IDs to begin with
 	// making holds those that are just being created: they use images and
 	// volumes already and are not seen yet.
 	making map[string]*Container
@@ -33,7 +36,7 @@ type registry struct {
 // different places on.
 func newRegistry(seed string) *registry {
 	first := int(crc32.ChecksumIEEE([]byte(seed)) % owners)
-	return &registry{first: first, byID: map[string]*Container{}, byName: map[string]string{}, owners: map[int]string{}, making: map[string]*Container{}}
+	return &registry{first: first, byID: map[string]*Container{}, byName: map[string]string{}, owners: map[int]string{}, shared: map[string]int{}, making: map[string]*Container{}}
 }
 
 // find returns the container that s names: a full ID, a name with or without
@@ -100,9 +103,13 @@ func (r *registry) reserve(id, name string) (string, int, error) {
 
 // takeOwner gives id a range of user IDs. The caller holds mu.
 func (r *registry) takeOwner(id string) (int, error) {
+	taken := map[int]bool{}
+	for _, owner := range r.shared {
+		taken[owner] = true
+	}
 	for n := range owners {
 		owner := ownerFirst + (r.first+n)%owners*ownerSize
-		if r.owners[owner] == "" {
+		if r.owners[owner] == "" && !taken[owner] {
 			r.owners[owner] = id
 			return owner, nil
 		}
@@ -123,6 +130,14 @@ func (r *registry) exchange(id string, own, lent int) {
 	defer r.mu.Unlock()
 	delete(r.owners, own)
 	r.owners[lent] = id
+}
+
+// share keeps a range for a container that has it of another, until it is
+// forgotten or has another.
+func (r *registry) share(id string, owner int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.shared[id] = owner
 }
 
 // rename moves a container to another name.
@@ -183,6 +198,7 @@ func (r *registry) forget(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.hideLocked(id)
+	delete(r.shared, id)
 	maps.DeleteFunc(r.owners, func(_ int, of string) bool { return of == id })
 }
 
@@ -193,4 +209,7 @@ func (r *registry) adopt(c *Container) {
 	r.byID[c.id] = c
 	r.byName[c.rec.Name] = c.id
 	r.owners[c.rec.Owner] = c.id
+	if c.st.Owner != 0 {
+		r.shared[c.id] = c.st.Owner
+	}
 }

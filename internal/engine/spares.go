@@ -57,7 +57,7 @@ func spareFor(rec *record) (k spareKind, ok bool) {
 		return k, rec.Host.Annotations[noTemplate] != "true"
 	}
 	// What was prepared has all namespaces of its own.
-	return k, len(rec.namespaces()) == allNamespaces
+	return k, len(rec.namespaces()) == allNamespaces && !joins(rec.Host)
 }
 
 // spare takes one for a container, if there can be one. It must be given back,
@@ -230,7 +230,7 @@ func rehearsal(s spare) (*agent.CreateRequest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot describe a rehearsal: %w", err)
 	}
-	req.Mounts = []agent.Mount{rec.shm()}
+	req.Mounts = rec.shm()
 	req.Links = []agent.Link{link(att, "")}
 	return req, nil
 }

@@ -121,20 +121,26 @@ const allNamespaces = 7
 
 func (rec *record) namespaces() []specs.LinuxNamespace {
 	h := rec.Host
-	list := []specs.LinuxNamespace{{Type: specs.MountNamespace}, {Type: specs.UTSNamespace}}
+	list := []specs.LinuxNamespace{{Type: specs.MountNamespace}}
 	for _, n := range []struct {
 		shared bool
 		kind   specs.LinuxNamespaceType
 	}{
+		{h.UTSMode.IsHost(), specs.UTSNamespace},
 		{h.UsernsMode.IsHost(), specs.UserNamespace},
 		{h.PidMode.IsHost(), specs.PIDNamespace},
 		{h.IpcMode.IsHost(), specs.IPCNamespace},
 		{h.CgroupnsMode.IsHost(), specs.CgroupNamespace},
 		{networkName(rec.Config, h) == "host", specs.NetworkNamespace},
 	} {
-		if !n.shared {
-			list = append(list, specs.LinuxNamespace{Type: n.kind})
+		if n.shared {
+			continue
 		}
+		ns := specs.LinuxNamespace{Type: n.kind}
+		if rec.joined != nil && rec.joined.namespaces[n.kind] != "" {
+			ns.Path = agent.JoinPrefix + rec.joined.namespaces[n.kind]
+		}
+		list = append(list, ns)
 	}
 	return list
 }
@@ -143,7 +149,7 @@ func (rec *record) namespaces() []specs.LinuxNamespace {
 // ping and to listen on low ports.
 func (rec *record) sysctls() map[string]string {
 	all := map[string]string{}
-	if networkName(rec.Config, rec.Host) != "host" {
+	if n := networkName(rec.Config, rec.Host); n != "host" && !rec.Host.NetworkMode.IsContainer() {
 		all["net.ipv4.ip_unprivileged_port_start"] = "0"
 		all["net.ipv4.ping_group_range"] = "0 2147483647"
 		if !rec.Host.UsernsMode.IsHost() {

@@ -104,6 +104,13 @@ func (c *Container) bringUp(ctx context.Context, rec *record) (err error) {
 	if err := logs.Repair(c.dir.Log(), 0o600); err != nil {
 		return err
 	}
+	joined, err := c.e.joinOthers(rec)
+	if err != nil {
+		return err
+	}
+	if rec, err = c.named(rec, joined); err != nil {
+		return err
+	}
 	att, owner, err := c.attachNetwork(ctx, rec, &cu)
 	if err != nil {
 		return err
@@ -120,7 +127,9 @@ func (c *Container) bringUp(ctx context.Context, rec *record) (err error) {
 	took.lap("network")
 	// From here on a crash may leave a kernel, which the next daemon looks for
 	// in this phase.
-	if err := c.setStatus(func(st *status) { st.Phase, st.Attachment = phaseStarting, att }); err != nil {
+	if err := c.setStatus(func(st *status) {
+		st.Phase, st.Attachment, st.Owner = phaseStarting, att, c.sharedOwner(rec, joined)
+	}); err != nil {
 		return err
 	}
 	took.lap("state")
@@ -141,7 +150,7 @@ func (c *Container) bringUp(ctx context.Context, rec *record) (err error) {
 	clean("container at its agent", func(ctx context.Context) error {
 		return k.Agent().Call(ctx, agent.MethodDelete, agent.IDRequest{ID: c.id}, nil)
 	})
-	req, err := c.describe(k, rec, att)
+	req, err := c.describe(k, rec.asJoined(joined), att)
 	if err != nil {
 		return err
 	}
@@ -165,7 +174,7 @@ func (c *Container) bringUp(ctx context.Context, rec *record) (err error) {
 	cu.Release()
 	err = c.setStatus(func(st *status) {
 		*st = status{
-			Phase: phaseRunning, PID: proc.PID, StartedAt: time.Now().UTC(), FinishedAt: st.FinishedAt, Attachment: att,
+			Phase: phaseRunning, PID: proc.PID, StartedAt: time.Now().UTC(), FinishedAt: st.FinishedAt, Attachment: att, Owner: st.Owner,
 			Restarts: st.Restarts, Delay: st.Delay, Stopped: st.Stopped, CalledOff: st.CalledOff,
 			Health: newHealth(rec.Config, st.Health),
 		}

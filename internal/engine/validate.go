@@ -108,7 +108,6 @@ func checkUnsupported(h *container.HostConfig) error {
 		{h.VolumeDriver != "" && h.VolumeDriver != "local", "volume driver " + h.VolumeDriver, "mount what you need on the host and give the container its path"},
 		{h.Runtime != "" && h.Runtime != "abode", "runtime " + h.Runtime, "choose with --isolation"},
 		{h.Umask != nil, "an initial umask", ""},
-		{h.UTSMode.IsHost(), "--uts host", ""},
 		{r.BlkioWeight != 0 || len(r.BlkioWeightDevice) > 0, "a weight of block I/O (--blkio-weight)", ""},
 		{len(r.BlkioDeviceReadBps)+len(r.BlkioDeviceWriteBps)+len(r.BlkioDeviceReadIOps)+len(r.BlkioDeviceWriteIOps) > 0, "a limit of a block device's speed (--device-read-bps and its kind)", ""},
 		{r.CPURealtimePeriod != 0 || r.CPURealtimeRuntime != 0, "real-time scheduling (--cpu-rt-runtime)", ""},
@@ -131,7 +130,7 @@ func checkUnsupported(h *container.HostConfig) error {
 // checkModes validates which of the host's namespaces are shared.
 func checkModes(c *container.Config, h *container.HostConfig, can kernel.Capabilities, wall kernel.Isolation) error {
 	refuse := func(option string) error {
-		return invalid("cannot use %s with isolation %q: the container has a kernel of its own, and nothing of the host's to share; use --isolation container", option, wall)
+		return invalid("cannot use %s with isolation %q: the container has a kernel of its own, and nothing to share with the host or with other containers; use --isolation container", option, wall)
 	}
 	switch n := h.NetworkMode; {
 	case n == "" || n.IsDefault() || n == "bridge" || n.IsNone():
@@ -143,32 +142,43 @@ func checkModes(c *container.Config, h *container.HostConfig, can kernel.Capabil
 			break // Docker takes it too: the host name is of another namespace
 		}
 	case n.IsContainer():
-		return later("--network container:NAME")
+		if !can.HostNamespaces {
+			return refuse("--network container:NAME")
+		}
 	} // what else it may be, only the engine knows: see endpoints
 	switch p := h.PidMode; {
 	case p == "":
 	case p.IsHost():
-		if !can.HostPID {
+		if !can.HostNamespaces {
 			return refuse("--pid host")
 		}
-	case p.IsContainer():
-		return later("--pid container:NAME")
+	case p.IsContainer() && p.Valid():
+		if !can.HostNamespaces {
+			return refuse("--pid container:NAME")
+		}
 	default:
 		return invalid("invalid PID mode: %s", p)
 	}
 	switch i := h.IpcMode; {
 	case i.IsEmpty() || i.IsPrivate() || i.IsShareable() || i.IsNone():
 	case i.IsHost():
-		if !can.HostPID {
+		if !can.HostNamespaces {
 			return refuse("--ipc host")
 		}
-	case i.IsContainer():
-		return later("--ipc container:NAME")
+	case i.IsContainer() && i.Container() != "":
+		if !can.HostNamespaces {
+			return refuse("--ipc container:NAME")
+		}
 	default:
 		return invalid("invalid IPC mode: %s", i)
 	}
-	if !h.UTSMode.Valid() {
+	switch {
+	case !h.UTSMode.Valid():
 		return invalid("invalid UTS mode: %s", h.UTSMode)
+	case h.UTSMode.IsHost() && c.Hostname != "":
+		return invalid("conflicting options: hostname and the UTS mode")
+	case h.UTSMode.IsHost() && !can.HostNamespaces:
+		return refuse("--uts host")
 	}
 	if !h.UsernsMode.Valid() {
 		return invalid("invalid userns mode: %s", h.UsernsMode)
@@ -176,21 +186,21 @@ func checkModes(c *container.Config, h *container.HostConfig, can kernel.Capabil
 	switch {
 	case !h.CgroupnsMode.Valid():
 		return invalid("invalid cgroup namespace mode: %s", h.CgroupnsMode)
-	case h.CgroupnsMode.IsHost() && !can.HostPID:
+	case h.CgroupnsMode.IsHost() && !can.HostNamespaces:
 		return refuse("--cgroupns host")
 	}
 	return nil
 }
 
 // networkName is the network that a container is in, as the user has named it:
-// bridge, host, none, or one that users have made.
+// bridge, host, none, container:ID, or one that users have made.
 func networkName(c *container.Config, h *container.HostConfig) string {
 	switch {
 	case h.NetworkMode.IsNone() || c.NetworkDisabled:
 		return "none"
 	case h.NetworkMode == "host":
 		return "host"
-	case h.NetworkMode != "" && h.NetworkMode.IsUserDefined():
+	case h.NetworkMode.IsContainer(), h.NetworkMode != "" && h.NetworkMode.IsUserDefined():
 		return string(h.NetworkMode)
 	}
 	return "bridge"

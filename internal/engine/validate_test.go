@@ -20,7 +20,7 @@ import (
 	"github.com/abode-run/abode/internal/network"
 )
 
-var everything = kernel.Capabilities{HostNetwork: true, HostDevices: true, HostPID: true}
+var everything = kernel.Capabilities{HostNetwork: true, HostDevices: true, HostNamespaces: true}
 
 func p[T any](v T) *T { return &v }
 
@@ -39,7 +39,12 @@ func TestCheckHostRefuses(t *testing.T) {
 		{"can't create 'AutoRemove' container", "", container.HostConfig{AutoRemove: true, RestartPolicy: container.RestartPolicy{Name: "always"}}},
 		{"maximum retry count", "", container.HostConfig{RestartPolicy: container.RestartPolicy{Name: "always", MaximumRetryCount: 2}}},
 		{"unknown policy", "", container.HostConfig{RestartPolicy: container.RestartPolicy{Name: "sometimes"}}},
-		{"container:NAME", "", container.HostConfig{NetworkMode: "container:x"}},
+		{"--network container:NAME", kernel.VM, container.HostConfig{NetworkMode: "container:x"}},
+		{"--pid container:NAME", kernel.VM, container.HostConfig{PidMode: "container:x"}},
+		{"--ipc container:NAME", kernel.VM, container.HostConfig{IpcMode: "container:x"}},
+		{"--uts host", kernel.VM, container.HostConfig{UTSMode: "host"}},
+		{"invalid PID mode: container:", "", container.HostConfig{PidMode: "container:"}},
+		{"invalid IPC mode: container:", "", container.HostConfig{IpcMode: "container:"}},
 		{"--network host", kernel.VM, container.HostConfig{NetworkMode: "host"}},
 		{"--pid host", kernel.VM, container.HostConfig{PidMode: "host"}},
 		{"--ipc host", kernel.VM, container.HostConfig{IpcMode: "host"}},

@@ -46,11 +46,11 @@ type Provider interface {
 
 // Capabilities of a wall on this machine.
 type Capabilities struct {
-	HostNetwork bool   // --network host
-	HostDevices bool   // --device
-	HostPID     bool   // --pid host, --ipc host
-	Available   error  // nil, or why nothing can run behind this wall here, naming the next step
-	Description string // one line for `info`: accelerator and why, guest kernel
+	HostNetwork    bool   // --network host
+	HostDevices    bool   // --device
+	HostNamespaces bool   // --pid, --ipc, --uts and --cgroupns host, and namespaces of other containers
+	Available      error  // nil, or why nothing can run behind this wall here, naming the next step
+	Description    string // one line for `info`: accelerator and why, guest kernel
 }
 
 // Placement is what a kernel is made for. Directories are made by the engine.

@@ -133,7 +133,7 @@ func (r *Runtime) Prepare(ctx context.Context, req *agent.PrepareRequest) (int, 
 	b, err := r.blankFor(ctx, req)
 	if err == nil && req.Foundation != nil {
 		if b.base, err = r.survey(b, commonFlags, false, *req.Foundation); err == nil {
-			if err = r.lay(b, b.base, r.cgroups.views, b.nic); err == nil && b.nic != "" {
+			if err = r.lay(b, b.base, r.cgroups.views, b.nic, -1); err == nil && b.nic != "" {
 				err = b.settled()
 			}
 		}

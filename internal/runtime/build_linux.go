@@ -21,6 +21,7 @@ type builder struct {
 	base     *foundationStep
 	root     int // the root file system's mount in this namespace
 	proc     int
+	sys      int // a /sys that the agent has mounted; -1: none
 	devpts   int // kept open for the agent: terminals are made from it
 	made     []string
 	warnings []string
@@ -34,8 +35,16 @@ const attrSystem = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_
 
 // lay attaches the root file system and mounts what every container has.
 func (b *builder) lay(step *foundationStep, fds []int) error {
-	if len(fds) != 2+len(step.Files) {
+	want := 2 + len(step.Files)
+	b.sys = -1
+	if step.Sys {
+		want++
+	}
+	if len(fds) != want {
 		return fmt.Errorf("cannot use %d mounts for %d files", len(fds), len(step.Files))
+	}
+	if step.Sys {
+		b.sys = fds[want-1]
 	}
 	b.base, b.root = step, fds[0]
 	// Mounts of the kernel go on appearing here until the end; none goes back.
@@ -153,7 +162,11 @@ func (b *builder) systemAttr() int {
 }
 
 func (b *builder) sysfs() error {
-	sys, err := fsMount("sysfs", b.systemAttr())
+	sys := b.sys
+	var err error
+	if sys < 0 {
+		sys, err = fsMount("sysfs", b.systemAttr())
+	}
 	if err != nil {
 		if sys, err = b.borrow("/sys", err); err != nil {
 			return err

@@ -19,8 +19,9 @@ import (
 
 // configure tells the init stage what it needs, and waits until it is ready.
 // Much of what the one does, the other need not wait for. laid says that the
-// stage was told of the foundation before.
-func (r *Runtime) configure(ctx context.Context, c *container, b *blank, io *stdio, laid bool) (reply stageReply, fds []int, err error) {
+// stage was told of the foundation before. netns is what /sys has to show if the container
+// cannot mount it itself, else -1.
+func (r *Runtime) configure(ctx context.Context, c *container, b *blank, io *stdio, laid bool, netns int) (reply stageReply, fds []int, err error) {
 	var sent cleanup.Stack // descriptors that the stage gets
 	defer sent.Clean()
 	defer c.closeShares()
@@ -41,7 +42,13 @@ func (r *Runtime) configure(ctx context.Context, c *container, b *blank, io *std
 		if c.owns(unix.CLONE_NEWCGROUP) {
 			views = r.cgroups.views
 		}
-		if err := r.lay(b, b.base, views, ""); err != nil {
+		sys := -1
+		if netns >= 0 {
+			if sys, err = sysfsOf(netns); err != nil {
+				return reply, nil, err
+			}
+		}
+		if err := r.lay(b, b.base, views, "", sys); err != nil {
 			return reply, nil, err
 		}
 	}
@@ -177,8 +184,12 @@ func (r *Runtime) openMount(ctx context.Context, c *container, m agent.Mount, us
 	}
 	source := m.Source
 	switch m.Type {
-	case agent.MountTmpfs:
-		return sm, -1, nil
+	case agent.MountTmpfs, agent.MountOf:
+		if m.Type == agent.MountTmpfs && !m.Shareable {
+			return sm, -1, nil
+		}
+		fd, err := r.openShm(c, m)
+		return sm, fd, err
 	case agent.MountShare:
 		return r.openShare(ctx, c, m, sm)
 	case agent.MountBind:

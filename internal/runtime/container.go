@@ -260,6 +260,7 @@ func (c *container) destroy(ctx context.Context) error {
 		c.fs.close()
 		c.fs = nil
 	}
+	dropShm(c.dir)
 	return errors.Join(c.cgroup.remove(ctx), removeDir(c.dir))
 }
 

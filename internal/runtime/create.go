@@ -65,47 +65,11 @@ func checkCreate(req *agent.CreateRequest) error {
 	return nil
 }
 
-// namespaces sorts the wanted namespaces into those to make and those to join.
-func (c *container) namespaces(cu *cleanup.Stack) (flags int, joins []join, err error) {
-	user := join{fd: -1}
-	for _, ns := range c.spec.Linux.Namespaces {
-		flag, ok := namespaceFlags[ns.Type]
-		if !ok {
-			return 0, nil, errorf(agent.ClassInvalid, "namespaces of type %q are not supported", ns.Type)
-		}
-		if ns.Path == "" {
-			flags |= flag
-			continue
-		}
-		fd, err := unix.Open(ns.Path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return 0, nil, errorf(agent.ClassInvalid, "cannot open the namespace %s: %w", ns.Path, err)
-		}
-		cu.Add(func() { unix.Close(fd) })
-		c.joinFlags |= flag
-		if flag == unix.CLONE_NEWUSER {
-			user = join{fd, flag}
-		} else {
-			joins = append(joins, join{fd, flag})
-		}
-	}
-	if flags&unix.CLONE_NEWNS == 0 {
-		return 0, nil, errorf(agent.ClassInvalid, "a container needs a mount namespace of its own")
-	}
-	if user.fd >= 0 { // last: with it go the privileges over the others
-		joins = append(joins, user)
-	}
-	if flags&unix.CLONE_NEWUSER != 0 && len(c.spec.Linux.UIDMappings) == 0 {
-		return 0, nil, errorf(agent.ClassInvalid, "a user namespace needs a map of users")
-	}
-	return flags, joins, nil
-}
-
 func (r *Runtime) create(ctx context.Context, c *container) error {
 	var cu, fdsOfNS cleanup.Stack
 	defer cu.Clean()
 	defer fdsOfNS.Clean()
-	flags, joins, err := c.namespaces(&fdsOfNS)
+	flags, joins, err := r.namespaces(c, &fdsOfNS)
 	if err != nil {
 		return err
 	}
@@ -180,7 +144,7 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 			io.abandon()
 		}
 	})
-	reply, fds, err := r.configure(ctx, c, b, io, laid)
+	reply, fds, err := r.configure(ctx, c, b, io, laid, c.foreignNetwork(joins))
 	if err != nil {
 		if ctx.Err() != nil {
 			err = ctx.Err()

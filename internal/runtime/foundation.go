@@ -74,8 +74,9 @@ func writeMaps(pid int, uids, gids []specs.LinuxIDMapping) error {
 
 // lay stacks the root file system, makes /dev and empty files and hands all to
 // the first process. cgroups are what it shows of them. up is an interface, or
-// empty.
-func (r *Runtime) lay(b *blank, f *foundation, cgroups []cgroupView, up string) (err error) {
+// empty; sys a /sys for it, or -1.
+func (r *Runtime) lay(b *blank, f *foundation, cgroups []cgroupView, up string, sys int) (err error) {
+	defer closeAll([]int{sys})
 	userns := -1
 	if f.userNS != nil {
 		userns = int(f.userNS.Fd())
@@ -98,17 +99,22 @@ func (r *Runtime) lay(b *blank, f *foundation, cgroups []cgroupView, up string) 
 		hidden: hidden{Masked: f.of.MaskedPaths, Readonly: f.of.ReadonlyPaths},
 	}
 	fds := []int{f.fs.mount, f.dev}
+	var files []int
 	defer func() {
-		closeAll(fds[2:])
+		closeAll(files)
 		closeAll(fds[:1]) // the container's own mount from here on
 		f.fs.mount = -1
 	}()
 	for i, file := range f.of.Files {
-		fd, err := f.makeFile(i, file.Mode)
+		fd, err := r.makeFile(f, i, file)
 		if err != nil {
 			return fmt.Errorf("cannot prepare the file %s: %w", file.Path, err)
 		}
-		step.Files, fds = append(step.Files, file.Path), append(fds, fd)
+		step.Files, files = append(step.Files, file.Path), append(files, fd)
+	}
+	fds = append(fds, files...)
+	if sys >= 0 {
+		step.Sys, fds = true, append(fds, sys)
 	}
 	_ = b.ctl.send(stageStep{Foundation: step}, fds...) // a stage that has failed by now has said why
 	return nil
@@ -117,11 +123,18 @@ func (r *Runtime) lay(b *blank, f *foundation, cgroups []cgroupView, up string) 
 // filePath is where file i of a container is kept beside it.
 func filePath(dir string, i int) string { return filepath.Join(dir, "files", strconv.Itoa(i)) }
 
-// makeFile makes an empty file and returns a mount of it.
-func (f *foundation) makeFile(i int, mode uint32) (int, error) {
+// makeFile makes an empty file, or takes another container's, and returns a
+// mount of it.
+func (r *Runtime) makeFile(f *foundation, i int, file agent.File) (int, error) {
 	p := filePath(f.dir, i)
 	if err := os.Mkdir(filepath.Dir(p), 0o700); err != nil && !os.IsExist(err) {
 		return -1, err
+	}
+	if file.Of != "" {
+		if err := r.linkFile(file, p); err != nil {
+			return -1, err
+		}
+		return cloneTree(unix.AT_FDCWD, p, false)
 	}
 	if err := os.WriteFile(p, nil, 0o600); err != nil {
 		return -1, err
@@ -129,7 +142,8 @@ func (f *foundation) makeFile(i int, mode uint32) (int, error) {
 	if err := os.Chown(p, mapID(f.of.UIDMappings, 0), mapID(f.of.GIDMappings, 0)); err != nil {
 		return -1, err
 	}
-	if mode &= 0o777; mode == 0 {
+	mode := file.Mode & 0o777
+	if mode == 0 {
 		mode = 0o644
 	}
 	if err := os.Chmod(p, os.FileMode(mode)); err != nil {
@@ -141,6 +155,9 @@ func (f *foundation) makeFile(i int, mode uint32) (int, error) {
 // fill writes the files.
 func (f *foundation) fill(files []agent.File) error {
 	for i, file := range files {
+		if file.Of != "" {
+			continue
+		}
 		w, err := os.OpenFile(filePath(f.dir, i), os.O_WRONLY, 0)
 		if err == nil {
 			_, err = w.Write(file.Content)
@@ -206,6 +223,7 @@ func (f *foundation) close() error {
 		f.fs.close()
 		f.fs = nil
 	}
+	dropShm(f.dir)
 	return removeDir(f.dir)
 }
 

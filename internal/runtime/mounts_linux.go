@@ -2,6 +2,8 @@ package runtime
 
 import (
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -11,17 +13,11 @@ import (
 
 // mounts attaches what the caller wants, in its order.
 func (b *builder) mounts() error {
-	shm := true
-	for _, m := range b.cfg.Mounts {
-		shm = shm && m.Target != "/dev/shm"
-	}
-	if shm {
-		fd, err := fsMount("tmpfs", attrSystem, "mode=1777", "size=65536k")
-		if err != nil {
-			return err
-		}
-		if err := b.place(fd, "/dev/shm", true); err != nil {
-			return err
+	if !slices.ContainsFunc(b.cfg.Mounts, func(m stageMount) bool { return filepath.Clean(m.Target) == "/dev/shm" }) {
+		// Nothing is shared there, and /dev is no place for it.
+		if dev, err := inRoot(b.root, "/dev", unix.O_PATH|unix.O_DIRECTORY, 0, 0); err == nil {
+			_ = unix.Unlinkat(dev, "shm", unix.AT_REMOVEDIR)
+			unix.Close(dev)
 		}
 	}
 	for _, m := range b.cfg.Mounts {

@@ -135,14 +135,15 @@ type nameStep struct {
 	Links            []agent.Link
 }
 
-// foundationStep comes with detached mounts: the root file system, /dev, and
-// one for each of Files.
+// foundationStep comes with detached mounts: the root file system, /dev, one
+// for each of Files, and with Sys one of /sys.
 type foundationStep struct {
 	Privileged bool   // may write to what shows the kernel
 	Up         string // when the container is not known yet: its interface, to be set up already, and the agent to be told
 	Cgroups    []cgroupView
 	Sysctl     map[string]string
 	Files      []string
+	Sys        bool
 	hidden
 }
 
