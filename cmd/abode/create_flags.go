@@ -117,7 +117,7 @@ func (c *createFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&c.ip, "ip", "", "IPv4 address")
 
 	f.StringVar(&c.logDriver, "log-driver", "", "how output is kept (json-file, local: the same; none: not at all)")
-	f.StringArrayVar(&c.logOpts, "log-opt", nil, "how much of it (max-size=10m, max-file=3)")
+	f.StringArrayVar(&c.logOpts, "log-opt", nil, "how much of it (max-size=10m, max-file=3), and what `logs --details` tells (labels=, env=, tag=)")
 
 	f.StringVar(&c.platform, "platform", "", "platform of the image (OS/ARCH[/VARIANT])")
 	f.StringVar(&c.pull, "pull", "missing", "when to pull the image (always|missing|never)")

@@ -27,7 +27,7 @@ back from now.`,
 	f.StringVar(&o.Since, "since", "", "what came after a time (2026-01-02T13:23:37Z or 42m)")
 	f.StringVar(&o.Until, "until", "", "what came before a time (2026-01-02T13:23:37Z or 42m)")
 	f.BoolVarP(&o.Timestamps, "timestamps", "t", false, "print the time of each line")
-	f.BoolVar(&o.Details, "details", false, "print each line behind its details, of which the engine has none")
+	f.BoolVar(&o.Details, "details", false, "print each line behind its details (--log-opt labels=, env=, tag=)")
 	cmd.RunE = a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 		i, err := c.ContainerInspect(ctx, args[0], client.ContainerInspectOptions{})
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/events"
 
 	"github.com/abode-run/abode/internal/agent"
@@ -139,11 +140,15 @@ func (e *Engine) Logs(ctx context.Context, name string, opts LogsOptions, emit f
 	}
 	rec, _ := c.snapshot()
 	if rec.Host.LogConfig.Type == logNone {
-		return invalid("configured logging driver does not support reading")
+		return errorf(errdefs.ErrNotImplemented, "configured logging driver does not support reading")
 	}
 	o := logs.Options{Stdout: opts.Stdout, Stderr: opts.Stderr, Timestamps: opts.Timestamps, Since: opts.Since, Until: opts.Until, Tail: opts.Tail}
 	if opts.Details {
-		o.Details = new(string) // there are none, and Docker's clients cut them off at the space
+		details, err := rec.logDetails()
+		if err != nil {
+			return invalid("cannot tell the log's details: %v", err)
+		}
+		o.Details = &details
 	}
 	if opts.Follow {
 		if ended, k := c.target(); k != nil {

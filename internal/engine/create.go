@@ -94,6 +94,10 @@ func (e *Engine) Create(ctx context.Context, name string, cfg *container.Config,
 	if rec.Name, rec.Owner, err = e.containers.reserve(rec.ID, name); err != nil {
 		return "", nil, err
 	}
+	if _, err := rec.logDetails(); err != nil {
+		e.containers.forget(rec.ID)
+		return "", nil, invalid("invalid log options: %v", err)
+	}
 	c := e.container(rec.ID, rec.passing())
 	c.rec, c.st = rec, status{Phase: phaseCreated}
 	e.containers.make(c)

@@ -75,7 +75,7 @@ func checkLogs(c container.LogConfig) error {
 			return invalid("logger: max-buffer-size option is only supported with 'mode=%s'", container.LogModeNonBlock)
 		case "labels", "labels-regex", "env", "env-regex", "tag":
 			if c.Type == logJSON {
-				return instead("'inspect' has a container's labels and environment", "--log-opt %s", key)
+				continue
 			}
 			fallthrough
 		default:
@@ -84,6 +84,9 @@ func checkLogs(c container.LogConfig) error {
 			}
 			return invalid("unknown log opt '%s' for log driver local", key)
 		}
+	}
+	if err := checkDetails(c.Config); err != nil {
+		return err
 	}
 	_, err := logBound(c)
 	return err
