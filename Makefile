@@ -13,7 +13,7 @@ TAGS        := grpcnotrace
 export ABODE_CACHE ?= $(CURDIR)/.cache
 export CGO_ENABLED := 0
 
-.PHONY: help build demo test test-unit test-parity bench lint fmt clean install deps
+.PHONY: help build demo test test-unit test-parity docs bench lint fmt clean install deps
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -35,6 +35,10 @@ test-unit: build ## the packages' own tests
 
 test-parity: build ## the same cases on every wall, through the CLI
 	@hack/test ./test/...
+
+docs: build ## write the tables of docs/docker.md from what test/docker proves
+	@hack/deps test
+	@hack/docs
 
 bench: build ## measure Abode beside docker, podman, runc and QEMU (BENCH=--quick: a few minutes)
 	@hack/deps bench
