@@ -85,7 +85,7 @@ func (n *names) answer(msg []byte, subnet netip.Prefix) (resp []byte, q question
 		return nil, q, true
 	}
 	name := strings.ToLower(strings.TrimSuffix(q.Name.String(), "."))
-	if a, ok := parseReverse(name); ok && subnet.Contains(a) {
+	if a, ok := parseReverse(name); ok && (subnet.Contains(a) || n.subnet6.Contains(a)) {
 		ptr := n.reverse(a)
 		target, err := dnsmessage.NewName(ptr + ".")
 		switch {
@@ -101,12 +101,26 @@ func (n *names) answer(msg []byte, subnet netip.Prefix) (resp []byte, q question
 		return nil, q, true
 	}
 	var bodies []dnsmessage.ResourceBody
-	if q.Type == dnsmessage.TypeA || q.Type == dnsmessage.TypeALL {
-		for _, i := range rand.Perm(len(addrs))[:min(len(addrs), 16)] {
-			bodies = append(bodies, &dnsmessage.AResource{A: addrs[i].As4()})
+	for _, i := range rand.Perm(len(addrs)) {
+		if len(bodies) == 16 {
+			break
+		}
+		if b := addressBody(addrs[i], q.Type); b != nil {
+			bodies = append(bodies, b)
 		}
 	}
 	return q.reply(0, bodies), q, false
+}
+
+// addressBody is an address as a record of a type that was asked for, or nil.
+func addressBody(a netip.Addr, t dnsmessage.Type) dnsmessage.ResourceBody {
+	switch {
+	case a.Is4() && (t == dnsmessage.TypeA || t == dnsmessage.TypeALL):
+		return &dnsmessage.AResource{A: a.As4()}
+	case a.Is6() && (t == dnsmessage.TypeAAAA || t == dnsmessage.TypeALL):
+		return &dnsmessage.AAAAResource{AAAA: a.As16()}
+	}
+	return nil
 }
 
 // reply builds the answer to q.
@@ -147,7 +161,7 @@ func (q question) truncated() []byte {
 func parseReverse(name string) (netip.Addr, bool) {
 	rest, ok := strings.CutSuffix(name, ".in-addr.arpa")
 	if !ok {
-		return netip.Addr{}, false
+		return parseReverse6(name)
 	}
 	labels := strings.Split(rest, ".")
 	if len(labels) != 4 {

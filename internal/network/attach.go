@@ -126,6 +126,12 @@ func (n *Network) attachment(e lease, nic string, b bridge) Attachment {
 	if !n.cfg.Internal {
 		a.Gateways = []string{gateway}
 	}
+	if e.Address6.IsValid() {
+		a.Addresses = append(a.Addresses, netip.PrefixFrom(e.Address6, n.cfg.Subnet6.Bits()).String())
+		if !n.cfg.Internal {
+			a.Gateways = append(a.Gateways, n.cfg.gateway6().String())
+		}
+	}
 	return a
 }
 

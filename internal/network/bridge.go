@@ -111,6 +111,9 @@ func (n *Network) makeBridge() (b bridge, err error) {
 	if err != nil {
 		return bridge{}, err
 	}
+	if err := n.checkSubnet6(index); err != nil {
+		return bridge{}, err
+	}
 	last := n.ledger.subnet()
 	if p, ok := subnetOf(link); ok {
 		last = p
@@ -127,6 +130,9 @@ func (n *Network) makeBridge() (b bridge, err error) {
 	var cu cleanup.Stack
 	defer cu.Clean()
 	mtu := uplinkMTU()
+	if n.cfg.six() {
+		mtu = max(mtu, minMTU6)
+	}
 	if link == nil {
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name = n.cfg.Bridge
@@ -149,6 +155,9 @@ func (n *Network) makeBridge() (b bridge, err error) {
 		return bridge{}, err
 	}
 	if err := n.setBridgeAddress(link, subnet); err != nil {
+		return bridge{}, err
+	}
+	if err := n.setBridge6(link); err != nil {
 		return bridge{}, err
 	}
 	if err := netlink.LinkSetUp(link); err != nil {

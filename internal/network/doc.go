@@ -8,13 +8,15 @@
 //	bridge   the name given; gateway of the subnet; alias "abode DIR", so that an engine knows its own
 //	links    ab<4 hex of the bridge's name><h|p|t><8 hex of the ID>: host end, peer, tap
 //	nftables table "abode-<bridge>" of family ip: NAT, published ports, what may enter the subnet
+//	         table "abode-<bridge>" of family ip6: the same, where the network has IPv6
 //	         table "abode-<bridge>" of family bridge: no port may send with another's MAC or address
 //	sysctl   forwarding, route_localnet and the like on the bridge; forwarding on the host's other
-//	         interfaces, unless the host is a router already
+//	         interfaces, unless the host is a router already; for IPv6 forwarding as a whole
 //	files    DIR/network.json: the subnet, who has which address, who had it; /run/abode-network.lock
 //
 // Links, rules and addresses last while the daemon is dead; the resolver and
-// the reservations of host ports do not, and Recover makes them anew.
+// the reservations of host ports do not, and Recover makes them anew. Nor do
+// the relays that serve ports published on ::1, which no NAT can.
 //
 // # Walls
 //
@@ -23,8 +25,11 @@
 // answers and connections to published ports, nothing else: another host that
 // routes packets for the subnet here gets none of them through. Ports that
 // are published on a loopback address are reached from the host alone. A port
-// of the bridge may send IPv4 and ARP with its own MAC and address; everything
-// else, IPv6 too, is dropped where it enters.
+// of the bridge may send IPv4 and ARP with its own MAC and address, and where
+// the network has IPv6, that with its own MAC, its address and the link-local
+// one that follows from the MAC: neighbour discovery as far as it is about
+// itself, and nothing that a router says. Everything else is dropped where it
+// enters.
 //
 // The host's interfaces between which nothing was forwarded before get no
 // traffic forwarded between them after either.

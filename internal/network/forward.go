@@ -32,7 +32,7 @@ func (n *Network) openUplinks() error {
 	if err != nil {
 		return err
 	}
-	others, err := uplinksOf()
+	others, err := uplinksOf(nftables.TableFamilyIPv4)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (n *Network) closeUplinks() error {
 	if len(n.uplinks) == 0 {
 		return nil
 	}
-	others, err := uplinksOf()
+	others, err := uplinksOf(nftables.TableFamilyIPv4)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,10 @@ func (n *Network) closeUplinks() error {
 
 // recallUplinks takes over what an earlier daemon had opened.
 func (n *Network) recallUplinks() error {
-	all, err := uplinksOf()
+	if err := n.recallUplinks6(); err != nil {
+		return err
+	}
+	all, err := uplinksOf(nftables.TableFamilyIPv4)
 	if err != nil {
 		return err
 	}
@@ -111,8 +114,12 @@ func (n *Network) recallUplinks() error {
 func (n *Network) uplinkElements() []nftables.SetElement {
 	n.uplinkMu.Lock()
 	defer n.uplinkMu.Unlock()
+	return nameElements(n.uplinks)
+}
+
+func nameElements(names map[string]bool) []nftables.SetElement {
 	var elems []nftables.SetElement
-	for _, name := range slices.Sorted(maps.Keys(n.uplinks)) {
+	for _, name := range slices.Sorted(maps.Keys(names)) {
 		elems = append(elems, nftables.SetElement{Key: ifname(name)})
 	}
 	return elems
@@ -130,7 +137,7 @@ func (n *Network) watchUplinks(done <-chan struct{}) error {
 	}
 	go func() {
 		for u := range updates {
-			if u.NewAddr && u.LinkAddress.IP.To4() != nil {
+			if u.NewAddr && (u.LinkAddress.IP.To4() != nil || n.cfg.six()) {
 				n.addressAdded(done)
 			}
 		}
@@ -153,14 +160,16 @@ func (n *Network) addressAdded(done <-chan struct{}) {
 			return nil
 		default:
 		}
-		if err := n.openUplinks(); err != nil {
+		if err := errors.Join(n.openUplinks(), n.planUplinks6()); err != nil {
 			return err
+		}
+		elems := map[*nftables.Set][]nftables.SetElement{n.tables.up: n.uplinkElements()}
+		if n.cfg.six() {
+			elems[n.tables.six.up] = n.uplinkElements6()
 		}
 		n.nftMu.Lock()
 		defer n.nftMu.Unlock()
-		return n.transact(func(c *nftables.Conn) error {
-			return addElements(c, map[*nftables.Set][]nftables.SetElement{n.tables.up: n.uplinkElements()})
-		})
+		return n.transact(func(c *nftables.Conn) error { return addElements(c, elems) })
 	}()
 	if err != nil {
 		n.log.Warn("cannot let a new interface of the host forward for containers", "error", err)

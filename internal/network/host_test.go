@@ -67,6 +67,7 @@ func enter(t *testing.T) {
 	t.Cleanup(func() { _ = unix.Unmount("/etc/resolv.conf", unix.MNT_DETACH) })
 	up(t, "lo")
 	check(t, writeSysctl("0", "ipv4", "ip_forward")) // a new namespace has the machine's
+	check(t, writeSysctl("0", "ipv6", "conf", "all", "forwarding"))
 }
 
 func check(t *testing.T, err error) {
@@ -168,10 +169,13 @@ func configure(name, addr, gateway string) error {
 	if err != nil {
 		return err
 	}
-	if err := netlink.AddrAdd(l, a); err != nil {
-		return err
+	if a.IP.To4() == nil {
+		a.Flags = unix.IFA_F_NODAD
 	}
 	if err := netlink.LinkSetUp(l); err != nil {
+		return err
+	}
+	if err := netlink.AddrAdd(l, a); err != nil {
 		return err
 	}
 	if gateway == "" {
@@ -247,11 +251,16 @@ func enterContainer(t *testing.T, a Attachment) *container {
 		if err := netlink.LinkSetHardwareAddr(l, mac); err != nil {
 			return err
 		}
-		gateway := ""
-		if len(a.Gateways) > 0 {
-			gateway = a.Gateways[0]
+		for i, addr := range a.Addresses {
+			gateway := ""
+			if len(a.Gateways) > 0 {
+				gateway = a.Gateways[i]
+			}
+			if err := configure("eth0", addr, gateway); err != nil {
+				return err
+			}
 		}
-		return configure("eth0", a.Addresses[0], gateway)
+		return nil
 	})
 	return &container{space: s, Attachment: a, addr: netip.MustParsePrefix(a.Addresses[0]).Addr()}
 }
@@ -261,7 +270,7 @@ func enterContainer(t *testing.T, a Attachment) *container {
 func (s *space) serve(name string, port uint16) {
 	s.t.Helper()
 	s.must(func() error {
-		l, err := net.Listen("tcp4", fmt.Sprintf(":%d", port))
+		l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
 		if err != nil {
 			return err
 		}
@@ -276,7 +285,7 @@ func (s *space) serve(name string, port uint16) {
 				_ = c.Close()
 			}
 		}()
-		p, err := net.ListenPacket("udp4", fmt.Sprintf(":%d", port))
+		p, err := net.ListenPacket("udp", fmt.Sprintf(":%d", port))
 		if err != nil {
 			return err
 		}

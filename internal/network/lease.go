@@ -22,6 +22,7 @@ type lease struct {
 	Tap      bool
 	Owner    int
 	Address  netip.Addr
+	Address6 netip.Addr `json:",omitzero"`
 	MAC      string
 	Hostname string
 	Names    []string
@@ -42,8 +43,9 @@ const maxPast = 4096
 
 // past is the address that a detached container had.
 type past struct {
-	ID      string
-	Address netip.Addr
+	ID       string
+	Address  netip.Addr
+	Address6 netip.Addr `json:",omitzero"`
 }
 
 // ledger says who has which address, and who had it. It is safe for concurrent
@@ -53,10 +55,14 @@ type ledger struct {
 	gateway netip.Addr   // zero: the subnet's first address
 	pool    netip.Prefix // of the addresses to choose; zero: the subnet
 
-	mu   sync.Mutex
-	d    ledgerData
-	next uint32 // number of the address to try first
-	gen  uint64 // of the data
+	subnet6, pool6 netip.Prefix // zero: no IPv6
+	gateway6       netip.Addr
+
+	mu    sync.Mutex
+	d     ledgerData
+	next  uint32 // number of the address to try first
+	next6 netip.Addr
+	gen   uint64 // of the data
 
 	saveMu sync.Mutex
 	saved  uint64 // the generation on disk
@@ -92,14 +98,18 @@ func (l *ledger) take(r Request) (lease, error) {
 	if err != nil {
 		return lease{}, err
 	}
+	addr6, err := l.choose6(r)
+	if err != nil {
+		return lease{}, err
+	}
 	mac := r.MAC
 	if mac == "" {
 		mac = macOf(addr).String()
 	}
-	e := &lease{ID: r.ID, Tap: r.Tap, Owner: r.Owner, Address: addr, MAC: mac,
+	e := &lease{ID: r.ID, Tap: r.Tap, Owner: r.Owner, Address: addr, Address6: addr6, MAC: mac,
 		Hostname: r.Hostname, Names: slices.Clone(r.Names), Ports: slices.Clone(r.Ports), Spare: r.Spare}
 	l.d.Leases[r.ID] = e
-	l.d.Past = slices.DeleteFunc(l.d.Past, func(p past) bool { return p.ID == r.ID || p.Address == addr })
+	l.d.Past = slices.DeleteFunc(l.d.Past, func(p past) bool { return p.ID == r.ID || p.Address == addr || addr6.IsValid() && p.Address6 == addr6 })
 	l.gen++
 	return *e, nil
 }
@@ -156,7 +166,7 @@ func (l *ledger) release(id string) (lease, bool) {
 		return lease{}, false
 	}
 	delete(l.d.Leases, id)
-	l.d.Past = append(l.d.Past, past{ID: id, Address: e.Address})
+	l.d.Past = append(l.d.Past, past{ID: id, Address: e.Address, Address6: e.Address6})
 	if n := len(l.d.Past) - maxPast; n > 0 {
 		l.d.Past = slices.Delete(l.d.Past, 0, n)
 	}

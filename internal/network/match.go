@@ -2,6 +2,7 @@ package network
 
 import (
 	"encoding/binary"
+	"net"
 	"net/netip"
 
 	"github.com/google/nftables"
@@ -20,6 +21,9 @@ const (
 	reg4
 	reg5
 	reg6
+	reg7
+	reg8
+	reg9
 )
 
 // Of enum ip_conntrack_status.
@@ -69,15 +73,19 @@ const (
 	ipDestination = 16
 )
 
-// inPrefix matches the address at an offset of the IPv4 header.
+// inPrefix matches the address at an offset of the IP header.
 func inPrefix(offset uint32, p netip.Prefix) []expr.Any {
-	network := p.Masked().Addr().As4()
-	mask := make([]byte, 4)
-	binary.BigEndian.PutUint32(mask, ^uint32(0)<<(32-p.Bits()))
+	return addressIs(expr.CmpOpEq, offset, p)
+}
+
+// addressIs is inPrefix, or with expr.CmpOpNeq its opposite.
+func addressIs(op expr.CmpOp, offset uint32, p netip.Prefix) []expr.Any {
+	network := p.Masked().Addr().AsSlice()
+	size := uint32(len(network))
 	return []expr.Any{
-		&expr.Payload{DestRegister: reg0, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: 4},
-		&expr.Bitwise{SourceRegister: reg0, DestRegister: reg0, Len: 4, Mask: mask, Xor: make([]byte, 4)},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: reg0, Data: network[:]},
+		&expr.Payload{DestRegister: reg0, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: size},
+		&expr.Bitwise{SourceRegister: reg0, DestRegister: reg0, Len: size, Mask: net.CIDRMask(p.Bits(), len(network)*8), Xor: make([]byte, size)},
+		&expr.Cmp{Op: op, Register: reg0, Data: network},
 	}
 }
 

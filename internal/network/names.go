@@ -13,6 +13,8 @@ const shortID = 12
 // names maps the names of attached containers to addresses and back. Several
 // containers may share a name. It is safe for concurrent use.
 type names struct {
+	subnet6 netip.Prefix // zero: no IPv6
+
 	mu     sync.RWMutex
 	byName map[string][]netip.Addr
 	byAddr map[netip.Addr]string // the name to give for an address
@@ -20,7 +22,7 @@ type names struct {
 }
 
 type named struct {
-	addr  netip.Addr
+	addrs []netip.Addr
 	names []string
 }
 
@@ -40,11 +42,14 @@ func (n *names) set(e lease) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.removeLocked(e.ID)
+	addrs := e.addresses()
 	for _, s := range all {
-		n.byName[s] = append(n.byName[s], e.Address)
+		n.byName[s] = append(n.byName[s], addrs...)
 	}
-	n.byAddr[e.Address] = all[0]
-	n.byID[e.ID] = named{e.Address, all}
+	for _, a := range addrs {
+		n.byAddr[a] = all[0]
+	}
+	n.byID[e.ID] = named{addrs, all}
 }
 
 func (n *names) remove(id string) {
@@ -59,9 +64,11 @@ func (n *names) removeLocked(id string) {
 		return
 	}
 	delete(n.byID, id)
-	delete(n.byAddr, old.addr)
+	for _, a := range old.addrs {
+		delete(n.byAddr, a)
+	}
 	for _, s := range old.names {
-		left := slices.DeleteFunc(n.byName[s], func(a netip.Addr) bool { return a == old.addr })
+		left := slices.DeleteFunc(n.byName[s], func(a netip.Addr) bool { return slices.Contains(old.addrs, a) })
 		if len(left) == 0 {
 			delete(n.byName, s)
 		} else {

@@ -39,6 +39,7 @@ type Network struct {
 
 	uplinkMu sync.Mutex
 	uplinks  map[string]bool
+	uplinks6 map[string]bool // with forwardAll
 }
 
 var errClosed = errors.New("cannot use the network: it is closed")
@@ -61,6 +62,7 @@ func Open(_ context.Context, cfg Config) (*Network, error) {
 		return nil, err
 	}
 	l.gateway, l.pool = cfg.Gateway, cfg.Range
+	l.subnet6, l.gateway6, l.pool6 = cfg.Subnet6, cfg.gateway6(), cfg.Range6
 	if cfg.Default == "" {
 		cfg.Default = cfg.Bridge
 	}
@@ -70,8 +72,9 @@ func Open(_ context.Context, cfg Config) (*Network, error) {
 		ledger:  l,
 		tables:  newTables(cfg.Bridge),
 		names:   newNames(),
-		uplinks: map[string]bool{},
+		uplinks: map[string]bool{}, uplinks6: map[string]bool{},
 	}
+	n.held.six, n.names.subnet6 = cfg.six(), cfg.Subnet6
 	if n.unlock, err = n.claim(); err != nil {
 		return nil, err
 	}
@@ -147,7 +150,7 @@ func (n *Network) upLocked(ctx context.Context) error {
 	n.stop = make(chan struct{})
 	err = func() error {
 		if !n.cfg.Internal {
-			if err := n.openUplinks(); err != nil {
+			if err := errors.Join(n.openUplinks(), n.planUplinks6()); err != nil {
 				return err
 			}
 		}
@@ -155,6 +158,9 @@ func (n *Network) upLocked(ctx context.Context) error {
 			return err
 		}
 		if err := n.loadRules(); err != nil {
+			return err
+		}
+		if err := n.openUplinks6(); err != nil {
 			return err
 		}
 		n.replugAll(b)
@@ -192,7 +198,7 @@ func (n *Network) downLocked(remove bool) error {
 	if _, err := n.findBridge(); err != nil {
 		return nil // another engine's, and so are the links and tables of its name
 	}
-	return errors.Join(n.sweep(), n.removeBridge(), n.unloadRules(), n.closeUplinks())
+	return errors.Join(n.sweep(), n.removeBridge(), n.closeUplinks6(), n.unloadRules(), n.closeUplinks())
 }
 
 // Close stops the resolver and gives the host ports' reservations up. When

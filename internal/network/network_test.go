@@ -255,9 +255,15 @@ func snapshot(t *testing.T) []string {
 		check(t, err)
 		all = append(all, l.Attrs().Name+" forwarding "+v)
 	}
+	for _, name := range []string{"all", "default", "lo", "up0"} {
+		for _, key := range []string{"forwarding", "accept_ra"} {
+			v, _ := readSysctl("ipv6", "conf", name, key)
+			all = append(all, name+" IPv6 "+key+" "+v)
+		}
+	}
 	c, err := nftables.New()
 	check(t, err)
-	for _, f := range []nftables.TableFamily{nftables.TableFamilyIPv4, nftables.TableFamilyBridge} {
+	for _, f := range []nftables.TableFamily{nftables.TableFamilyIPv4, nftables.TableFamilyIPv6, nftables.TableFamilyBridge} {
 		tables, err := c.ListTablesOfFamily(f)
 		check(t, err)
 		for _, tb := range tables {

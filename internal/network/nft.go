@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 
 	"github.com/google/nftables"
@@ -26,26 +27,26 @@ func (n *Network) loadRules() error {
 		if err := n.tables.addIP(c, &n.cfg, n.ledger.subnet(), n.dns.port()); err != nil {
 			return err
 		}
-		elems := map[*nftables.Set][]nftables.SetElement{n.tables.up: uplinks}
-		for _, e := range n.ledger.all() {
-			n.portElements(e, elems)
-		}
-		return addElements(c, elems)
+		all := n.allPorts()
+		return addElements(c, map[*nftables.Set][]nftables.SetElement{n.tables.any: all[n.tables.any], n.tables.one: all[n.tables.one], n.tables.up: uplinks})
 	})
 	if err != nil {
 		return fmt.Errorf("cannot load nftables rules: %w; check that the kernel has nf_tables, nft_nat, nft_masq, nft_fib_ipv4 and nft_redir", err)
 	}
+	if err := n.loadRules6(); err != nil {
+		return err
+	}
 	err = n.transact(func(c *nftables.Conn) error {
 		c.AddTable(n.tables.br)
 		c.DelTable(n.tables.br)
-		if err := n.tables.addBridge(c, linkPrefix(n.cfg.Bridge)); err != nil {
+		if err := n.tables.addBridge(c, linkPrefix(n.cfg.Bridge), n.cfg.six()); err != nil {
 			return err
 		}
-		var guests []nftables.SetElement
+		elems := map[*nftables.Set][]nftables.SetElement{}
 		for _, e := range n.ledger.all() {
-			guests = append(guests, n.guestElement(e))
+			n.guestElements(e, elems)
 		}
-		return addElements(c, map[*nftables.Set][]nftables.SetElement{n.tables.guests: guests})
+		return addElements(c, elems)
 	})
 	n.guarded = err == nil
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EAFNOSUPPORT) {
@@ -59,7 +60,10 @@ func (n *Network) loadRules() error {
 }
 
 // addRules lets a lease send, and publishes its ports.
-func (n *Network) addRules(e lease) error { return n.changeRules(e, addElements) }
+func (n *Network) addRules(e lease) error {
+	n.held.relay(e)
+	return n.changeRules(e, addElements)
+}
 
 // removeRules undoes addRules.
 func (n *Network) removeRules(e lease) error {
@@ -84,7 +88,7 @@ func (n *Network) changeRules(e lease, change func(*nftables.Conn, map[*nftables
 	elems := map[*nftables.Set][]nftables.SetElement{}
 	n.portElements(e, elems)
 	if n.guarded {
-		elems[n.tables.guests] = []nftables.SetElement{n.guestElement(e)}
+		n.guestElements(e, elems)
 	}
 	err := n.transact(func(c *nftables.Conn) error { return change(c, elems) })
 	if err != nil {
@@ -93,16 +97,35 @@ func (n *Network) changeRules(e lease, change func(*nftables.Conn, map[*nftables
 	return nil
 }
 
+// allPorts are the elements of all leases, of both families.
+func (n *Network) allPorts() map[*nftables.Set][]nftables.SetElement {
+	elems := map[*nftables.Set][]nftables.SetElement{}
+	for _, e := range n.ledger.all() {
+		n.portElements(e, elems)
+	}
+	return elems
+}
+
 func (n *Network) portElements(e lease, elems map[*nftables.Set][]nftables.SetElement) {
 	for _, p := range e.Ports {
-		set, el := n.tables.portElement(p, e.Address)
+		addr := e.Address
+		if p.HostIP.Is6() {
+			addr = e.Address6
+		}
+		set, el := n.tables.portElement(p, addr)
 		elems[set] = append(elems[set], el)
 	}
 }
 
-func (n *Network) guestElement(e lease) nftables.SetElement {
+func (n *Network) guestElements(e lease, elems map[*nftables.Set][]nftables.SetElement) {
 	mac, _ := net.ParseMAC(e.MAC) // checked when it was entered
-	return guestElement(n.port(e.link(), e.Tap), mac, e.Address)
+	port := n.port(e.link(), e.Tap)
+	add := func(s *nftables.Set, addr netip.Addr) { elems[s] = append(elems[s], guestElement(port, mac, addr)) }
+	add(n.tables.guests, e.Address)
+	if e.Address6.IsValid() {
+		add(n.tables.six.guests, e.Address6)
+		add(n.tables.six.guests, linkLocalOf(mac))
+	}
 }
 
 func addElements(c *nftables.Conn, elems map[*nftables.Set][]nftables.SetElement) error {
@@ -150,7 +173,11 @@ func (n *Network) unloadRules() error {
 	n.nftMu.Lock()
 	defer n.nftMu.Unlock()
 	var errs []error
-	for _, t := range []*nftables.Table{n.tables.ip, n.tables.br} {
+	list := []*nftables.Table{n.tables.ip, n.tables.br}
+	if n.cfg.six() {
+		list = append(list, n.tables.six.ip)
+	}
+	for _, t := range list {
 		err := n.transact(func(c *nftables.Conn) error {
 			c.DelTable(t)
 			return nil
@@ -163,12 +190,12 @@ func (n *Network) unloadRules() error {
 }
 
 // uplinksOf reads which interfaces forward on the account of each engine's table, by bridge.
-func uplinksOf() (map[string][]string, error) {
+func uplinksOf(family nftables.TableFamily) (map[string][]string, error) {
 	c, err := nftables.New()
 	if err != nil {
 		return nil, err
 	}
-	list, err := c.ListTablesOfFamily(nftables.TableFamilyIPv4)
+	list, err := c.ListTablesOfFamily(family)
 	if err != nil {
 		return nil, fmt.Errorf("cannot list nftables tables: %w", err)
 	}

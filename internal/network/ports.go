@@ -25,6 +25,8 @@ const (
 // reservations holds the sockets that keep published host ports from others.
 // Nothing is ever read from them: NAT takes what arrives before they see it.
 type reservations struct {
+	six bool // the network has IPv6
+
 	mu   sync.Mutex
 	next uint16
 	held map[string][]io.Closer // by container
@@ -33,7 +35,11 @@ type reservations struct {
 // hold reserves all ports of a container or none, and returns them with the
 // host ports that were chosen. Those that leave no choice come first.
 func (r *reservations) hold(id string, ports []PortBinding) ([]PortBinding, error) {
-	bound := slices.Clone(ports)
+	ports, err := r.families(ports)
+	if err != nil {
+		return nil, err
+	}
+	bound := make([][]PortBinding, len(ports))
 	var socks []io.Closer
 	for _, choice := range []bool{false, true} {
 		for i, p := range ports {
@@ -46,11 +52,41 @@ func (r *reservations) hold(id string, ports []PortBinding) ([]PortBinding, erro
 				return nil, err
 			}
 			bound[i] = b
-			socks = append(socks, s)
+			socks = append(socks, s...)
 		}
 	}
 	r.keep(id, socks)
-	return bound, nil
+	return slices.Concat(bound...), nil
+}
+
+// families says of what is published on all addresses of which families: of
+// both where the network has both. It refuses what the network has not.
+func (r *reservations) families(ports []PortBinding) ([]PortBinding, error) {
+	list := make([]PortBinding, 0, len(ports))
+	seen := map[PortBinding]bool{}
+	for _, p := range ports {
+		switch {
+		case r.six:
+		case !p.HostIP.IsValid(), p.HostIP == netip.IPv6Unspecified():
+			p.HostIP = netip.IPv4Unspecified()
+		case p.HostIP.Is6():
+			return nil, fmt.Errorf("cannot publish a port on %s: the container has no IPv6 address; publish on an IPv4 address of this host, or use a network that is made with --ipv6: %w", p.HostIP, errdefs.ErrInvalidArgument)
+		}
+		if p.HostPort != 0 && seen[p] {
+			continue
+		}
+		seen[p] = true
+		list = append(list, p)
+	}
+	return list, nil
+}
+
+// hosts are the addresses of a binding, one of each family that it is for.
+func (p PortBinding) hosts() []netip.Addr {
+	if !p.HostIP.IsValid() {
+		return []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
+	}
+	return []netip.Addr{p.HostIP}
 }
 
 // reclaim reserves what it can of a running container's ports, and says what
@@ -64,7 +100,7 @@ func (r *reservations) reclaim(id string, ports []PortBinding) []error {
 			errs = append(errs, err)
 			continue
 		}
-		socks = append(socks, s)
+		socks = append(socks, s...)
 	}
 	r.keep(id, socks)
 	return errs
@@ -103,44 +139,48 @@ func closeAll(socks []io.Closer) {
 	}
 }
 
-func (r *reservations) bind(p PortBinding) (PortBinding, io.Closer, error) {
+// bind reserves one host port on all addresses of a binding.
+func (r *reservations) bind(p PortBinding) ([]PortBinding, []io.Closer, error) {
 	switch {
 	case p.LastHostPort != 0:
 		return bindOneOf(p)
 	case p.HostPort != 0:
-		s, err := listen(p)
-		if err != nil {
-			return p, nil, bindError(p, err)
-		}
-		return p, s, nil
+		return bindPort(p, p.HostPort)
 	}
 	for range lastPort - firstPort + 1 {
-		p.HostPort = r.candidate()
-		s, err := listen(p)
-		if err == nil {
-			return p, s, nil
-		}
-		if !errors.Is(err, unix.EADDRINUSE) {
-			return p, nil, bindError(p, err)
+		bound, socks, err := bindPort(p, r.candidate())
+		if !errors.Is(err, errdefs.ErrConflict) {
+			return bound, socks, err
 		}
 	}
-	return p, nil, fmt.Errorf("driver failed programming external connectivity: all ports from %d to %d of %s are allocated; publish with a host port of your choice: %w", firstPort, lastPort, p.HostIP, errdefs.ErrResourceExhausted)
+	return nil, nil, fmt.Errorf("driver failed programming external connectivity: all ports from %d to %d of %s are allocated; publish with a host port of your choice: %w", firstPort, lastPort, p.hosts()[0], errdefs.ErrResourceExhausted)
 }
 
 // bindOneOf takes the first free port of a range.
-func bindOneOf(p PortBinding) (PortBinding, io.Closer, error) {
-	one := p
+func bindOneOf(p PortBinding) ([]PortBinding, []io.Closer, error) {
 	for port := int(p.HostPort); port <= int(p.LastHostPort); port++ {
-		one.HostPort, one.LastHostPort = uint16(port), 0
-		s, err := listen(one)
-		if err == nil {
-			return one, s, nil
-		}
-		if !errors.Is(err, unix.EADDRINUSE) {
-			return p, nil, bindError(one, err)
+		bound, socks, err := bindPort(p, uint16(port))
+		if !errors.Is(err, errdefs.ErrConflict) {
+			return bound, socks, err
 		}
 	}
-	return p, nil, fmt.Errorf("driver failed programming external connectivity: Bind for %s:%d-%d failed: all of these ports are already allocated; stop what uses one or publish on others: %w", p.HostIP, p.HostPort, p.LastHostPort, errdefs.ErrConflict)
+	return nil, nil, fmt.Errorf("driver failed programming external connectivity: Bind for %s:%d-%d failed: all of these ports are already allocated; stop what uses one or publish on others: %w", p.hosts()[0], p.HostPort, p.LastHostPort, errdefs.ErrConflict)
+}
+
+// bindPort reserves that host port on all addresses of a binding, or on none.
+// errdefs.ErrConflict means that it is taken.
+func bindPort(p PortBinding, port uint16) (bound []PortBinding, socks []io.Closer, err error) {
+	p.HostPort, p.LastHostPort = port, 0
+	for _, host := range p.hosts() {
+		p.HostIP = host
+		s, err := listen(p)
+		if err != nil {
+			closeAll(socks)
+			return nil, nil, bindError(p, err)
+		}
+		bound, socks = append(bound, p), append(socks, s)
+	}
+	return bound, socks, nil
 }
 
 func (r *reservations) candidate() uint16 {
@@ -156,13 +196,24 @@ func (r *reservations) candidate() uint16 {
 // listen binds a host port. TCP listens too: two sockets may bind one port,
 // as SO_REUSEADDR lets them, until one of them listens.
 func listen(p PortBinding) (io.Closer, error) {
-	addr := netip.AddrPortFrom(p.HostIP, p.HostPort).String()
+	addr, family := netip.AddrPortFrom(p.HostIP, p.HostPort).String(), "4"
+	if p.HostIP.Is6() {
+		family = "6"
+	}
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)
 	if p.Proto == "udp" {
-		return lc.ListenPacket(context.Background(), "udp4", addr)
+		c, err := lc.ListenPacket(context.Background(), "udp"+family, addr)
+		if err != nil || !relayed(p) {
+			return c, err
+		}
+		return newRelay(p, nil, c.(*net.UDPConn)), nil
 	}
-	return lc.Listen(context.Background(), "tcp4", addr)
+	l, err := lc.Listen(context.Background(), "tcp"+family, addr)
+	if err != nil || !relayed(p) {
+		return l, err
+	}
+	return newRelay(p, l, nil), nil
 }
 
 // bindError says it as docker does, whose clients look for these words.
@@ -196,6 +247,9 @@ func forgetFlows(e lease) error {
 		return nil
 	}
 	_, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, ports)
+	if e.Address6.IsValid() && err == nil {
+		_, err = netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET6, ports)
+	}
 	if err != nil {
 		return fmt.Errorf("cannot end old UDP flows to published ports: %w", err)
 	}

@@ -63,6 +63,7 @@ func (n *Network) Recover(ctx context.Context, live []Request) error {
 		for _, err := range n.held.reclaim(e.ID, e.Ports) {
 			n.log.Warn("a published port of a running container is now used by something else too", "container", e.ID, "error", err)
 		}
+		n.held.relay(e)
 		n.names.set(e)
 	}
 	if err := n.upLocked(ctx); err != nil {

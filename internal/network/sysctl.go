@@ -44,7 +44,5 @@ func setBridgeSysctls(name string) error {
 			return err
 		}
 	}
-	// The bridge speaks IPv4 alone. A kernel without IPv6 has nothing to turn off.
-	_ = writeSysctl("1", "ipv6", "conf", name, "disable_ipv6")
 	return nil
 }

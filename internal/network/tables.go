@@ -23,6 +23,8 @@ type tables struct {
 
 	br     *nftables.Table
 	guests *nftables.Set // port of the bridge, MAC, address: who may send what
+
+	six tables6
 }
 
 func newTables(bridge string) *tables {
@@ -39,6 +41,7 @@ func newTables(bridge string) *tables {
 	t.up = &nftables.Set{Table: t.ip, ID: 3, Name: uplinkSet, KeyType: nftables.TypeIFName}
 	t.guests = &nftables.Set{Table: t.br, ID: 1, Name: "guests",
 		KeyType: nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeEtherAddr, nftables.TypeIPAddr)}
+	t.six = newTables6(name, t.br)
 	return t
 }
 
@@ -144,10 +147,12 @@ func (t *tables) lookupOne() []expr.Any {
 
 // addBridge appends the table of family bridge to a transaction. It looks at a
 // frame before the bridge learns from it.
-func (t *tables) addBridge(c *nftables.Conn, prefix string) error {
+func (t *tables) addBridge(c *nftables.Conn, prefix string, six bool) error {
 	c.AddTable(t.br)
-	if err := c.AddSet(t.guests, nil); err != nil {
-		return err
+	for _, s := range []*nftables.Set{t.guests, t.six.guests} {
+		if err := c.AddSet(s, nil); err != nil {
+			return err
+		}
 	}
 	prio := nftables.ChainPriority(-300) // NF_BR_PRI_NAT_DST_BRIDGED: before bridge-nf hands frames to IP's hooks
 	policy := nftables.ChainPolicyAccept
@@ -175,6 +180,9 @@ func (t *tables) addBridge(c *nftables.Conn, prefix string) error {
 			port, etherSource, arpSender,
 		}, inSet(t.guests),
 		[]expr.Any{port, field(expr.PayloadBaseNetworkHeader, 8, 6, reg4), arpSender}, inSet(t.guests), accept())
+	if six {
+		t.six.guard(func(parts ...[]expr.Any) { rule(append([][]expr.Any{ours}, parts...)...) })
+	}
 	rule(ours, drop())
 	return nil
 }
@@ -184,23 +192,25 @@ func guestElement(port string, mac net.HardwareAddr, addr netip.Addr) nftables.S
 	key := ifname(port)
 	key = append(key, mac...)
 	key = append(key, 0, 0)
-	a := addr.As4()
-	return nftables.SetElement{Key: append(key, a[:]...)}
+	return nftables.SetElement{Key: append(key, addr.AsSlice()...)}
 }
 
-// portElement is a published port's element of the map any or one.
+// portElement is a published port's element of the map any or one. addr is of
+// the family of the host's address.
 func (t *tables) portElement(p PortBinding, addr netip.Addr) (*nftables.Set, nftables.SetElement) {
 	proto := byte(unix.IPPROTO_TCP)
 	if p.Proto == "udp" {
 		proto = unix.IPPROTO_UDP
 	}
-	a := addr.As4()
-	set, key := t.any, []byte(nil)
+	any, one := t.any, t.one
+	if p.HostIP.Is6() {
+		any, one = t.six.any, t.six.one
+	}
+	set, key := any, []byte(nil)
 	if !p.HostIP.IsUnspecified() {
-		h := p.HostIP.As4()
-		set, key = t.one, h[:]
+		set, key = one, p.HostIP.AsSlice()
 	}
 	key = append(key, proto, 0, 0, 0, byte(p.HostPort>>8), byte(p.HostPort), 0, 0)
-	val := append(a[:], byte(p.ContainerPort>>8), byte(p.ContainerPort), 0, 0)
+	val := append(addr.AsSlice(), byte(p.ContainerPort>>8), byte(p.ContainerPort), 0, 0)
 	return set, nftables.SetElement{Key: key, Val: val}
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -21,6 +22,10 @@ type Config struct {
 	Gateway  netip.Addr   // the bridge's, of Subnet; the zero value is the first one
 	Range    netip.Prefix // addresses are chosen from it; the zero value is all of Subnet
 	Internal bool         // nothing gets out of the network or in, but to and from the host itself
+
+	Subnet6  netip.Prefix // IPv6, which the network has too when this is valid
+	Gateway6 netip.Addr   // as Gateway
+	Range6   netip.Prefix // as Range
 	// Default is the bridge of the engine's default network, whose other
 	// networks are walled off from this one. Empty: it is this one.
 	Default string
@@ -61,8 +66,9 @@ type Request struct {
 	// Address is the one that the container should have. It gets another when
 	// this one is taken or lies outside the subnet, and without one the
 	// address that it had last.
-	Address netip.Addr
-	Ports   []PortBinding
+	Address  netip.Addr
+	Address6 netip.Addr // the same of the network's IPv6
+	Ports    []PortBinding
 	// Spare is what Spare made and nothing has taken yet: its link is used.
 	// Empty, or a link that has gone: a new one is made.
 	Spare string
@@ -71,7 +77,7 @@ type Request struct {
 // PortBinding publishes a port of a container on the host.
 type PortBinding struct {
 	Proto         string     // "tcp" or "udp"; empty: tcp
-	HostIP        netip.Addr // zero or unspecified: every IPv4 address of the host
+	HostIP        netip.Addr // zero: every address of the host, of the families that the network has; 0.0.0.0 or ::, of one
 	HostPort      uint16     // 0: one that is free
 	LastHostPort  uint16     `json:",omitempty"` // 0: HostPort alone; else one that is free from HostPort to this one
 	ContainerPort uint16
@@ -106,7 +112,7 @@ func (c Config) check() error {
 	if c.Range != (netip.Prefix{}) && (!c.Range.IsValid() || !c.Subnet.IsValid() || c.Range.Bits() < c.Subnet.Bits() || !c.Subnet.Contains(c.Range.Addr())) {
 		return fmt.Errorf("cannot choose addresses of bridge %s from %s: it does not lie in %s: %w", c.Bridge, c.Range, c.Subnet, errdefs.ErrInvalidArgument)
 	}
-	return nil
+	return c.check6()
 }
 
 // check validates r and fills in defaults.
@@ -121,19 +127,12 @@ func (r *Request) check() error {
 		}
 		r.MAC = mac.String()
 	}
-	ports := make([]PortBinding, 0, len(r.Ports))
-	seen := map[PortBinding]bool{}
-	for _, p := range r.Ports {
-		if err := p.check(); err != nil {
+	r.Ports = slices.Clone(r.Ports)
+	for i := range r.Ports {
+		if err := r.Ports[i].check(); err != nil {
 			return err
 		}
-		if p.HostPort != 0 && seen[p] {
-			continue
-		}
-		seen[p] = true
-		ports = append(ports, p)
 	}
-	r.Ports = ports
 	return nil
 }
 
@@ -147,16 +146,13 @@ func (p *PortBinding) check() error {
 	if p.ContainerPort == 0 {
 		return fmt.Errorf("cannot publish port 0: name a port from 1 to 65535: %w", errdefs.ErrInvalidArgument)
 	}
-	if !p.HostIP.IsValid() || p.HostIP == netip.IPv6Unspecified() {
-		p.HostIP = netip.IPv4Unspecified()
-	}
 	p.HostIP = p.HostIP.Unmap()
-	if !p.HostIP.Is4() || p.HostIP.IsMulticast() {
-		return fmt.Errorf("cannot publish a port on %s: publish on an IPv4 address of this host: %w", p.HostIP, errdefs.ErrInvalidArgument)
+	if p.HostIP.IsMulticast() || p.HostIP.Zone() != "" {
+		return fmt.Errorf("cannot publish a port on %s: publish on an address of this host: %w", p.HostIP, errdefs.ErrInvalidArgument)
 	}
 	return nil
 }
 
 func (p PortBinding) String() string {
-	return fmt.Sprintf("%s:%d->%d/%s", p.HostIP, p.HostPort, p.ContainerPort, p.Proto)
+	return fmt.Sprintf("%s->%d/%s", netip.AddrPortFrom(p.HostIP, p.HostPort), p.ContainerPort, p.Proto)
 }

@@ -121,13 +121,16 @@ func TestRequestCheck(t *testing.T) {
 		{ID: "x", MAC: "01:00:5e:00:00:01"},
 		{ID: "x", Ports: []PortBinding{{Proto: "sctp", ContainerPort: 1}}},
 		{ID: "x", Ports: []PortBinding{{HostPort: 1}}},
-		{ID: "x", Ports: []PortBinding{{ContainerPort: 1, HostIP: netip.MustParseAddr("2001:db8::1")}}},
+		{ID: "x", Ports: []PortBinding{{ContainerPort: 1, HostIP: netip.MustParseAddr("ff02::1")}}},
 	} {
 		if err := r.check(); !errors.Is(err, errdefs.ErrInvalidArgument) {
 			t.Errorf("%+v: %v", r, err)
 		}
 	}
-	for _, c := range []Config{{}, {Bridge: "a/b"}, {Bridge: "sixteencharacter"}, {Bridge: "b", Subnet: netip.MustParsePrefix("10.0.0.0/30")}, {Bridge: "b", Subnet: netip.MustParsePrefix("fd00::/64")}} {
+	for _, c := range []Config{{}, {Bridge: "a/b"}, {Bridge: "sixteencharacter"}, {Bridge: "b", Subnet: netip.MustParsePrefix("10.0.0.0/30")}, {Bridge: "b", Subnet: netip.MustParsePrefix("fd00::/64")},
+		{Bridge: "b", Subnet6: netip.MustParsePrefix("10.0.0.0/24")}, {Bridge: "b", Subnet6: netip.MustParsePrefix("fd00::/127")}, {Bridge: "b", Gateway6: netip.MustParseAddr("fd00::1")},
+		{Bridge: "b", Subnet6: netip.MustParsePrefix("fd00::/64"), Gateway6: netip.MustParseAddr("fd00::")},
+		{Bridge: "b", Subnet6: netip.MustParsePrefix("fd00::/64"), Range6: netip.MustParsePrefix("fd01::/64")}} {
 		if err := c.check(); !errors.Is(err, errdefs.ErrInvalidArgument) {
 			t.Errorf("%+v: %v", c, err)
 		}
@@ -141,10 +144,13 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(newQuery("WEB", dnsmessage.TypeALL, 4096))
 	f.Add(newQuery("2.0.18.172.in-addr.arpa", dnsmessage.TypePTR, 0))
 	f.Add(newQuery("9.9.18.172.in-addr.arpa", dnsmessage.TypePTR, 0))
+	f.Add(newQuery("web", dnsmessage.TypeAAAA, 0))
+	f.Add(newQuery("2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa", dnsmessage.TypePTR, 0))
 	f.Add(newQuery("elsewhere.example", dnsmessage.TypeMX, 100))
 	f.Add([]byte{0, 1, 8, 0, 0, 1, 0, 0, 0, 0, 0, 0})
 	n := newNames()
-	n.set(lease{ID: "0123456789abcdef", Address: netip.MustParseAddr("172.18.0.2"), Names: []string{"web"}})
+	n.subnet6 = netip.MustParsePrefix("fd00::/64")
+	n.set(lease{ID: "0123456789abcdef", Address: netip.MustParseAddr("172.18.0.2"), Address6: netip.MustParseAddr("fd00::2"), Names: []string{"web"}})
 	subnet := netip.MustParsePrefix("172.18.0.0/16")
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		resp, q, forward := n.answer(msg, subnet)
