@@ -201,23 +201,32 @@ func (c *createFlags) files(config *container.Config, host *container.HostConfig
 	return nil
 }
 
-// fixedAddress reads --ip.
-func fixedAddress(s string) (*network.EndpointIPAMConfig, error) {
-	ip, err := netip.ParseAddr(s)
-	if err != nil || !ip.Is4() {
-		return nil, fmt.Errorf("invalid IPv4 address %q for --ip", s)
+// fixedAddresses reads --ip and --ip6; nil when neither is given.
+func fixedAddresses(four, six string) (*network.EndpointIPAMConfig, error) {
+	if four == "" && six == "" {
+		return nil, nil
 	}
-	return &network.EndpointIPAMConfig{IPv4Address: ip}, nil
+	var conf network.EndpointIPAMConfig
+	var err error
+	if four != "" {
+		if conf.IPv4Address, err = netip.ParseAddr(four); err != nil || !conf.IPv4Address.Is4() {
+			return nil, fmt.Errorf("invalid IPv4 address %q for --ip", four)
+		}
+	}
+	if six != "" {
+		if conf.IPv6Address, err = netip.ParseAddr(six); err != nil || !conf.IPv6Address.Is6() {
+			return nil, fmt.Errorf("invalid IPv6 address %q for --ip6", six)
+		}
+	}
+	return &conf, nil
 }
 
 // networking holds what is asked of the one network a container joins.
 func (c *createFlags) networking(host *container.HostConfig) (*network.NetworkingConfig, error) {
 	var e network.EndpointSettings
-	if c.ip != "" {
-		var err error
-		if e.IPAMConfig, err = fixedAddress(c.ip); err != nil {
-			return nil, err
-		}
+	var err error
+	if e.IPAMConfig, err = fixedAddresses(c.ip, c.ip6); err != nil {
+		return nil, err
 	}
 	if c.mac != "" {
 		mac, err := net.ParseMAC(c.mac)

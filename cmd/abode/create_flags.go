@@ -33,7 +33,7 @@ type createFlags struct {
 	// its network
 	publish, expose, dns, dnsSearch, dnsOptions, aliases []string
 	publishAll                                           bool
-	network, mac, ip                                     string
+	network, mac, ip, ip6                                string
 	// its output
 	logDriver string
 	logOpts   []string
@@ -115,6 +115,7 @@ func (c *createFlags) register(f *pflag.FlagSet) {
 	f.StringArrayVar(&c.aliases, "network-alias", nil, "further DNS name on the network")
 	f.StringVar(&c.mac, "mac-address", "", "MAC address")
 	f.StringVar(&c.ip, "ip", "", "IPv4 address")
+	f.StringVar(&c.ip6, "ip6", "", "IPv6 address, in a network with --ipv6")
 
 	f.StringVar(&c.logDriver, "log-driver", "", "how output is kept (json-file, local: the same; none: not at all)")
 	f.StringArrayVar(&c.logOpts, "log-opt", nil, "how much of it (max-size=10m, max-file=3), and what `logs --details` tells (labels=, env=, tag=)")

@@ -10,7 +10,7 @@ import (
 
 func newNetworkConnect(a *app) *cobra.Command {
 	var aliases []string
-	var ip string
+	var ip, ip6 string
 	cmd := &cobra.Command{
 		Use: "connect [OPTIONS] NETWORK CONTAINER", Short: "Put a container that does not run into a network",
 		Long: `Put a container or virtual machine that does not run, and is in no network, into
@@ -21,15 +21,14 @@ one. It is there from its next start on.`,
 	}
 	cmd.Flags().StringArrayVar(&aliases, "alias", nil, "another name in the network")
 	cmd.Flags().StringVar(&ip, "ip", "", "address in the network")
+	cmd.Flags().StringVar(&ip6, "ip6", "", "IPv6 address in the network")
 	cmd.RunE = a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 		ep := &network.EndpointSettings{Aliases: aliases}
-		if ip != "" {
-			var err error
-			if ep.IPAMConfig, err = fixedAddress(ip); err != nil {
-				return err
-			}
+		var err error
+		if ep.IPAMConfig, err = fixedAddresses(ip, ip6); err != nil {
+			return err
 		}
-		_, err := c.NetworkConnect(ctx, args[0], client.NetworkConnectOptions{Container: args[1], EndpointConfig: ep})
+		_, err = c.NetworkConnect(ctx, args[0], client.NetworkConnectOptions{Container: args[1], EndpointConfig: ep})
 		return err
 	})
 	return cmd

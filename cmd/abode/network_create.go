@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/netip"
 
-	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 	"github.com/spf13/cobra"
 
@@ -15,7 +13,8 @@ import (
 func newNetworkCreate(a *app) *cobra.Command {
 	var o client.NetworkCreateOptions
 	var labels, options []string
-	var subnet, ipRange, gateway string
+	var four, six bool
+	var subnets, ranges, gateways []string
 	cmd := &cobra.Command{
 		Use: "create [OPTIONS] NETWORK", Short: "Create a network",
 		Long: `Create a network and print its ID. Containers and virtual machines that join it
@@ -23,16 +22,19 @@ with --network find each other by name and by --network-alias there. Other
 networks do not reach them.`,
 		Example: `  abode network create shop
   abode run -d --network shop --network-alias db postgres
-  abode network create --internal --subnet 10.9.0.0/24 vault`,
+  abode network create --internal --subnet 10.9.0.0/24 vault
+  abode network create --ipv6 --subnet 10.9.1.0/24 --subnet fd00:9::/64 both`,
 		Args: exactly(1),
 	}
 	f := cmd.Flags()
 	f.StringVarP(&o.Driver, "driver", "d", "bridge", "driver of the network")
 	f.BoolVar(&o.Internal, "internal", false, "nothing gets out of the network or in")
 	f.BoolVar(&o.Attachable, "attachable", false, "for docker's sake: any container may join")
-	f.StringVar(&subnet, "subnet", "", "subnet, such as 10.9.0.0/24")
-	f.StringVar(&gateway, "gateway", "", "address of the gateway in the subnet")
-	f.StringVar(&ipRange, "ip-range", "", "part of the subnet to choose addresses from")
+	f.BoolVar(&four, "ipv4", true, "addresses of IPv4, which every network has")
+	f.BoolVar(&six, "ipv6", false, "addresses of IPv6 too")
+	f.StringSliceVar(&subnets, "subnet", nil, "subnet, such as 10.9.0.0/24; with --ipv6 one of each kind")
+	f.StringSliceVar(&gateways, "gateway", nil, "address of the gateway in a subnet")
+	f.StringSliceVar(&ranges, "ip-range", nil, "part of a subnet to choose addresses from")
 	f.StringArrayVar(&labels, "label", nil, "set a label (KEY=VALUE)")
 	f.StringArrayVarP(&options, "opt", "o", nil, "option of the driver (NAME=VALUE)")
 	cmd.RunE = a.withClient(func(ctx context.Context, c *client.Client, args []string) (err error) {
@@ -42,8 +44,14 @@ networks do not reach them.`,
 		if o.Options, err = flags.Map("option", options); err != nil {
 			return err
 		}
-		if o.IPAM, err = ipam(subnet, ipRange, gateway); err != nil {
+		if o.IPAM, err = ipam(subnets, ranges, gateways); err != nil {
 			return err
+		}
+		if f.Changed("ipv4") {
+			o.EnableIPv4 = &four
+		}
+		if f.Changed("ipv6") {
+			o.EnableIPv6 = &six
 		}
 		r, err := c.NetworkCreate(ctx, args[0], o)
 		if err != nil {
@@ -53,36 +61,6 @@ networks do not reach them.`,
 		return nil
 	})
 	return cmd
-}
-
-// ipam is nil when nothing is asked for.
-func ipam(subnet, ipRange, gateway string) (*network.IPAM, error) {
-	if subnet == "" && (ipRange != "" || gateway != "") {
-		return nil, fmt.Errorf("every ip-range or gateway must have a corresponding subnet; give --subnet too")
-	}
-	if subnet == "" {
-		return nil, nil
-	}
-	var conf network.IPAMConfig
-	for _, p := range []struct {
-		flag, value string
-		to          *netip.Prefix
-	}{{"subnet", subnet, &conf.Subnet}, {"ip-range", ipRange, &conf.IPRange}} {
-		if p.value == "" {
-			continue
-		}
-		var err error
-		if *p.to, err = netip.ParsePrefix(p.value); err != nil {
-			return nil, fmt.Errorf("invalid argument %q for --%s: expected a subnet such as 10.9.0.0/24", p.value, p.flag)
-		}
-	}
-	if gateway != "" {
-		var err error
-		if conf.Gateway, err = netip.ParseAddr(gateway); err != nil {
-			return nil, fmt.Errorf("invalid argument %q for --gateway: expected an address of the subnet", gateway)
-		}
-	}
-	return &network.IPAM{Driver: "default", Config: []network.IPAMConfig{conf}}, nil
 }
 
 func newNetworkRm(a *app) *cobra.Command {

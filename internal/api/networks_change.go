@@ -22,6 +22,10 @@ func definedNetwork(n engine.Network) apinetwork.Network {
 		Internal: n.Internal, Attachable: n.Attachable,
 		Options: n.Options, Labels: n.Labels,
 	}
+	if n.IPv6 {
+		res.EnableIPv6 = true
+		res.IPAM.Config = append(res.IPAM.Config, apinetwork.IPAMConfig{Subnet: n.Subnet6, IPRange: n.Range6, Gateway: n.Gateway6})
+	}
 	if res.Options == nil {
 		res.Options = map[string]string{}
 	}
@@ -49,7 +53,8 @@ func (s *server) networksCreate(w http.ResponseWriter, r *http.Request) error {
 
 // networkSpec reads what is asked for, and refuses what there is not.
 func networkSpec(req *apinetwork.CreateRequest) (networks.Spec, error) {
-	spec := networks.Spec{Name: req.Name, Labels: req.Labels, Options: req.Options, Internal: req.Internal, Attachable: req.Attachable}
+	spec := networks.Spec{Name: req.Name, Labels: req.Labels, Options: req.Options, Internal: req.Internal, Attachable: req.Attachable,
+		IPv6: req.EnableIPv6 != nil && *req.EnableIPv6}
 	switch {
 	case req.Driver != "" && req.Driver != engine.NetworkDriver:
 		return spec, notFound("no network driver is called \"" + req.Driver + "\": the only one is \"bridge\"")
@@ -59,27 +64,40 @@ func networkSpec(req *apinetwork.CreateRequest) (networks.Spec, error) {
 		return spec, invalid("ingress networks are not supported: abode runs containers on one machine")
 	case req.ConfigOnly, req.ConfigFrom != nil && req.ConfigFrom.Network != "":
 		return spec, later("make networks of another's configuration", "Give each its options")
-	case req.EnableIPv6 != nil && *req.EnableIPv6:
-		return spec, later("make IPv6 networks", "Leave --ipv6 out")
 	case req.EnableIPv4 != nil && !*req.EnableIPv4:
-		return spec, later("make networks without IPv4", "Leave --ipv4 out")
+		return spec, later("make networks without IPv4", "Leave --ipv4=false out; --ipv6 adds IPv6")
 	case req.IPAM == nil:
 		return spec, nil
 	case req.IPAM.Driver != "" && req.IPAM.Driver != "default":
 		return spec, notFound("no IPAM driver is called \"" + req.IPAM.Driver + "\": the only one is \"default\"")
 	case len(req.IPAM.Options) > 0:
 		return spec, later("give the IPAM driver options", "")
-	case len(req.IPAM.Config) > 1:
-		return spec, later("make networks of several subnets", "Give one --subnet")
-	case len(req.IPAM.Config) == 0:
-		return spec, nil
 	}
-	c := req.IPAM.Config[0]
-	if len(c.AuxAddress) > 0 {
-		return spec, later("keep addresses of a network for others (--aux-address)", "Choose containers' addresses from --ip-range")
+	return spec, readIPAM(&spec, req.IPAM.Config)
+}
+
+// readIPAM reads what is asked of addresses: at most one subnet of a family.
+// Those of IPv6 are ignored, as by Docker, in a network without.
+func readIPAM(spec *networks.Spec, list []apinetwork.IPAMConfig) error {
+	var four, six int
+	for _, c := range list {
+		if len(c.AuxAddress) > 0 {
+			return later("keep addresses of a network for others (--aux-address)", "Choose containers' addresses from --ip-range")
+		}
+		if c.Subnet.Addr().Is6() || !c.Subnet.IsValid() && c.Gateway.Is6() {
+			six++
+			if spec.IPv6 {
+				spec.Subnet6, spec.Range6, spec.Gateway6 = c.Subnet, c.IPRange, c.Gateway
+			}
+		} else {
+			four++
+			spec.Subnet, spec.Range, spec.Gateway = c.Subnet, c.IPRange, c.Gateway
+		}
 	}
-	spec.Subnet, spec.Range, spec.Gateway = c.Subnet, c.IPRange, c.Gateway
-	return spec, nil
+	if four > 1 || six > 1 {
+		return &apiError{errdefs.ErrPermissionDenied, "bridge driver doesn't support multiple subnets"}
+	}
+	return nil
 }
 
 func (s *server) networksRemove(w http.ResponseWriter, r *http.Request) error {

@@ -27,6 +27,9 @@ func (e *Engine) Connect(ctx context.Context, network, name string, ep *apinetwo
 			if err := to.read(ep); err != nil {
 				return err
 			}
+			if err := e.checkAddress6(to); err != nil {
+				return err
+			}
 		}
 		rec.Endpoints, rec.Disconnected = []endpoint{to}, false
 		return nil

@@ -23,6 +23,8 @@ type endpoint struct {
 	Aliases []string   `json:",omitempty"`
 	MAC     string     `json:",omitempty"`
 	Address netip.Addr `json:",omitzero"`
+	// Address6 is the IPv6 one.
+	Address6 netip.Addr `json:",omitzero"`
 }
 
 // place is the container's place in its network, or an endpoint that tells
@@ -79,6 +81,9 @@ func (e *Engine) endpoints(rec *record, net *apinetwork.NetworkingConfig) error 
 			}
 		}
 	}
+	if err := e.checkAddress6(place); err != nil {
+		return err
+	}
 	if place.attached() {
 		rec.Endpoints = []endpoint{place}
 	}
@@ -118,15 +123,21 @@ func (p *endpoint) read(ep *apinetwork.EndpointSettings) error {
 	if ep.IPAMConfig == nil {
 		return nil
 	}
-	if ep.IPAMConfig.IPv6Address.IsValid() || len(ep.IPAMConfig.LinkLocalIPs) > 0 {
-		return later("an IPv6 or link-local address")
+	if len(ep.IPAMConfig.LinkLocalIPs) > 0 {
+		return later("a link-local address")
 	}
-	p.Address = ep.IPAMConfig.IPv4Address
+	p.Address, p.Address6 = ep.IPAMConfig.IPv4Address, ep.IPAMConfig.IPv6Address
 	if p.Address.IsValid() && !p.Address.Is4() {
 		return invalid("invalid IPv4 address: %s", p.Address)
 	}
+	if p.Address6.IsValid() && (!p.Address6.Is6() || p.Address6.Is4In6() || p.Address6.Zone() != "") {
+		return invalid("invalid IPv6 address: %s", p.Address6)
+	}
 	return nil
 }
+
+// fixed says whether the user names an address of the place.
+func (p endpoint) fixed() bool { return p.Address.IsValid() || p.Address6.IsValid() }
 
 // join returns the network of a container, which is not removed before leave.
 func (e *Engine) join(rec *record) (*network.Network, error) {

@@ -17,7 +17,7 @@ const fadingMax = 16
 // back.
 func (rec *record) fades() bool {
 	return len(rec.shared()) == 0 && len(rec.Host.PortBindings) == 0 && !rec.Host.PublishAllPorts &&
-		!rec.place().Address.IsValid() && rec.place().MAC == "" && !rec.place().defined()
+		!rec.place().fixed() && rec.place().MAC == "" && !rec.place().defined()
 }
 
 // discards says whether nothing remains of a removed container's own kernel.

@@ -130,8 +130,8 @@ func (rec *record) endpoints(st *status) map[string]*apinetwork.EndpointSettings
 		return map[string]*apinetwork.EndpointSettings{} // the other has them
 	}
 	ep := &apinetwork.EndpointSettings{Aliases: place.Aliases}
-	if place.Address.IsValid() {
-		ep.IPAMConfig = &apinetwork.EndpointIPAMConfig{IPv4Address: place.Address}
+	if place.fixed() {
+		ep.IPAMConfig = &apinetwork.EndpointIPAMConfig{IPv4Address: place.Address, IPv6Address: place.Address6}
 	}
 	if st.Phase.active() || place.defined() {
 		ep.NetworkID = place.id()

@@ -2,10 +2,7 @@ package engine
 
 import (
 	"cmp"
-	"fmt"
-	"net/netip"
 	"slices"
-	"strings"
 
 	apinetwork "github.com/moby/moby/api/types/network"
 
@@ -26,28 +23,9 @@ func (rec *record) networkRequest() (network.Request, error) {
 		Names:    rec.dnsNames(),
 		MAC:      rec.place().MAC,
 		Address:  rec.place().Address,
+		Address6: rec.place().Address6,
 		Ports:    ports,
 	}, nil
-}
-
-// asAsked says whether a container has the address that its user named, if any:
-// the network gives another when it cannot give that one.
-func asAsked(want netip.Addr, have []string) error {
-	if !want.IsValid() {
-		return nil
-	}
-	var subnets []string
-	for _, h := range have {
-		p, err := netip.ParsePrefix(h)
-		if err != nil {
-			return fmt.Errorf("cannot read the address that the network gave: %w", err)
-		}
-		if p.Addr() == want {
-			return nil
-		}
-		subnets = append(subnets, p.Masked().String())
-	}
-	return conflict("cannot give the container the address %s: it is taken, or not one that a container may have in %s; name another with --ip, or none", want, strings.Join(subnets, ", "))
 }
 
 // dnsNames are the names by which others find the container.
@@ -81,7 +59,7 @@ func (rec *record) ports() ([]network.PortBinding, error) {
 			if _, ok := rec.Host.PortBindings[port]; ok || (port.Proto() != apinetwork.TCP && port.Proto() != apinetwork.UDP) {
 				continue
 			}
-			list = append(list, network.PortBinding{Proto: string(port.Proto()), HostIP: netip.IPv4Unspecified(), ContainerPort: port.Num()})
+			list = append(list, network.PortBinding{Proto: string(port.Proto()), ContainerPort: port.Num()})
 		}
 	}
 	slices.SortFunc(list, func(a, b network.PortBinding) int {

@@ -252,7 +252,7 @@ func (c *Container) attachNetwork(ctx context.Context, rec *record, cu *cleanup.
 			return nil, 0, err
 		}
 	}
-	if err := asAsked(rec.place().Address, att.Addresses); err != nil {
+	if err := rec.place().asAsked(att.Addresses); err != nil {
 		return nil, 0, err
 	}
 	return &att, owner, nil

@@ -266,17 +266,23 @@ func TestStartFailure(t *testing.T) {
 
 // An address that was asked for and cannot be had is an error, not another one.
 func TestAsAsked(t *testing.T) {
-	have := []string{"172.30.0.7/16"}
-	for want, ok := range map[string]bool{"": true, "172.30.0.7": true, "172.30.0.8": false, "10.0.0.1": false} {
-		var a netip.Addr
+	have := []string{"172.30.0.7/16", "fd00::7/64"}
+	for want, ok := range map[string]bool{"": true, "172.30.0.7": true, "172.30.0.8": false, "10.0.0.1": false, "fd00::7": true, "fd00::8": false, "fd01::7": false} {
+		var p endpoint
 		if want != "" {
-			a = netip.MustParseAddr(want)
+			p.Address = netip.MustParseAddr(want)
+			if p.Address.Is6() {
+				p.Address, p.Address6 = p.Address6, p.Address
+			}
 		}
-		if err := asAsked(a, have); (err == nil) != ok {
+		if err := p.asAsked(have); (err == nil) != ok {
 			t.Errorf("asked for %q, given %s: %v", want, have, err)
 		}
 	}
-	if err := asAsked(netip.MustParseAddr("10.0.0.1"), have); !errdefs.IsConflict(err) || !strings.Contains(err.Error(), "172.30.0.0/16") {
+	if err := (endpoint{Address: netip.MustParseAddr("10.0.0.1")}).asAsked(have); !errdefs.IsConflict(err) || !strings.Contains(err.Error(), "in 172.30.0.0/16; name another with --ip,") {
+		t.Errorf("the error is %v", err)
+	}
+	if err := (endpoint{Address6: netip.MustParseAddr("fd01::1")}).asAsked(have); !errdefs.IsConflict(err) || !strings.Contains(err.Error(), "in fd00::/64; name another with --ip6,") {
 		t.Errorf("the error is %v", err)
 	}
 }

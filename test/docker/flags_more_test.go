@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/moby/moby/api/types/container"
@@ -87,17 +88,27 @@ func networkCases() []feature {
 			want := prefix + ".77"
 			equal(t, "its address", w.run(t, "--rm", "--network", n, "--ip", want, "busybox", "sh", "-c", "ip -4 -o addr show eth0 | awk '{ print $4 }'"), want+"/24")
 		}},
+		{name: "--ip6", prove: func(t *testing.T, w wall) {
+			n, prefix := network(t, "--ipv6")
+			want := "fd00:213:" + prefix[strings.LastIndex(prefix, ".")+1:] + "::77"
+			equal(t, "its address", w.run(t, "--rm", "--network", n, "--ip6", want, "busybox", "sh", "-c", "ip -6 -o addr show scope global dev eth0 | awk '{ print $4 }'"), want+"/64")
+		}},
 	}
 }
 
 // network makes a network, which goes with the test, of a subnet of its own.
-func network(t *testing.T) (name, prefix string) {
+// With the flag --ipv6 it has fd00:213:N::/64 too, for the last number N.
+func network(t *testing.T, flags ...string) (name, prefix string) {
 	names.Lock()
 	names.n++
 	n := names.n
 	names.Unlock()
 	name, prefix = fmt.Sprintf("net-%d", n), fmt.Sprintf("10.213.%d", n)
-	cli(t, "network", "create", "--subnet", prefix+".0/24", name)
+	args := append([]string{"network", "create", "--subnet", prefix + ".0/24"}, flags...)
+	if len(flags) > 0 {
+		args = append(args, "--subnet", fmt.Sprintf("fd00:213:%d::/64", n))
+	}
+	cli(t, append(args, name)...)
 	t.Cleanup(func() {
 		for range 50 { // what was in it is on its way out
 			if call(t, "", "network", "rm", name).code == 0 {

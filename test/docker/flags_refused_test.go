@@ -51,13 +51,12 @@ func runRefusals() []feature {
 		{"--gpus", []string{"--gpus", "all"}, instead("a device request such as --gpus", "name the device files with --device"), nil},
 		{"--io-maxbandwidth", []string{"--io-maxbandwidth", "1m"}, windows("--io-maxbandwidth"), nil},
 		{"--io-maxiops", []string{"--io-maxiops", "5"}, windows("--io-maxiops"), nil},
-		{"--ip6", []string{"--ip6", "fd00::5"}, later("an IPv6 or link-local address"), nil},
 		{"--ipc host", []string{"--ipc", "host"}, shares("--ipc host"), func(t *testing.T, w wall) {
 			equal(t, "whose it is", w.run(t, "--rm", "--ipc", "host", "busybox", "readlink", "/proc/self/ns/ipc"), ownNamespace(t, "ipc"))
 		}},
 		{"--ipc container:NAME", []string{"--ipc", "container:other"}, shares("--ipc container:NAME"), joins("--ipc", "ipc")},
 		{"--link", []string{"--link", "other"}, instead("--link", "containers of the network reach each other by name"), nil},
-		{"--link-local-ip", []string{"--link-local-ip", "169.254.3.3"}, later("an IPv6 or link-local address"), nil},
+		{"--link-local-ip", []string{"--link-local-ip", "169.254.3.3"}, later("a link-local address"), nil},
 		{"--log-driver DRIVER", []string{"--log-driver", "syslog"}, both("logger: no log driver named 'syslog' is registered"), nil},
 		{"--log-opt mode=non-blocking", []string{"--log-opt", "mode=non-blocking"}, instead("--log-opt mode=non-blocking", "leave it out, nothing between a workload and its log waits for a reader"), nil},
 		{"--memory-swappiness", []string{"--memory-swappiness", "5"}, later("--memory-swappiness"), nil},

@@ -43,11 +43,16 @@ func (s *Store) Create(ctx context.Context, spec Spec, others ...netip.Prefix) (
 		return Network{}, err
 	}
 	if clash.IsValid() {
-		return Network{}, refuse(errdefs.ErrPermissionDenied, "invalid pool request: Pool overlaps with other one on this address space: %s overlaps %s, which another network or the host uses", subnet, clash)
+		return Network{}, overlaps(subnet, clash)
 	}
 	spec.Subnet = subnet
 	if !spec.Gateway.IsValid() {
 		spec.Gateway = subnet.Addr().Next()
+	}
+	if spec.IPv6 {
+		if err := s.choose6(&spec, others); err != nil {
+			return Network{}, err
+		}
 	}
 	spec.Labels, spec.Options = maps.Clone(spec.Labels), maps.Clone(spec.Options)
 	e := &entry{Network: Network{ID: id, Created: time.Now().UTC(), Spec: spec}, users: map[string]string{}}

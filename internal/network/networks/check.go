@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -65,6 +66,8 @@ var harmless = map[string]string{
 	"com.docker.network.bridge.default_bridge":       "false",
 	"com.docker.network.enable_ipv4":                 "true",
 	"com.docker.network.enable_ipv6":                 "false",
+	"com.docker.network.bridge.gateway_mode_ipv4":    "nat",
+	"com.docker.network.bridge.gateway_mode_ipv6":    "nat",
 }
 
 func checkOption(key, value string) error {
@@ -81,24 +84,60 @@ func checkOption(key, value string) error {
 func (s *Spec) checkSubnet() error {
 	var errs []error
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	switch p := s.Subnet; {
+	four := pool{s.Subnet, s.Gateway, s.Range}
+	if p := s.Subnet; p.IsValid() && !p.Addr().Is4() {
+		add("invalid subnet %s: only IPv4 is supported without --ipv6", p)
+	} else {
+		four.check(8, 29, noHosts, add)
+	}
+	if s.IPv6 {
+		pool{s.Subnet6, s.Gateway6, s.Range6}.check(8, 126, noHosts6, add)
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return refuse(errdefs.ErrInvalidArgument, "invalid network config:\n%s", errors.Join(errs...))
+}
+
+// Where no subnet of hosts can lie.
+var (
+	noHosts  = prefixes("127.0.0.0/8", "224.0.0.0/3", "0.0.0.0/8")
+	noHosts6 = prefixes("::/8", "fe80::/10", "ff00::/8")
+)
+
+func prefixes(list ...string) (all []netip.Prefix) {
+	for _, p := range list {
+		all = append(all, netip.MustParsePrefix(p))
+	}
+	return all
+}
+
+// pool is what is asked of one family's addresses.
+type pool struct {
+	subnet  netip.Prefix
+	gateway netip.Addr
+	choice  netip.Prefix
+}
+
+func (o pool) check(widest, narrowest int, never []netip.Prefix, add func(string, ...any)) {
+	switch p := o.subnet; {
 	case p == (netip.Prefix{}):
-		if s.Gateway.IsValid() || s.Range != (netip.Prefix{}) {
+		if o.gateway.IsValid() || o.choice != (netip.Prefix{}) {
 			add("no subnet: a gateway or a range of addresses lies in one; give --subnet too")
 		}
-	case !p.IsValid() || !p.Addr().Is4():
-		add("invalid subnet %s: only IPv4 is supported", p)
+	case !p.IsValid():
+		add("invalid subnet %s: invalid CIDR block notation", p)
 	case p != p.Masked():
 		add("invalid subnet %s: it should be %s", p, p.Masked())
-	case p.Bits() < 8 || p.Bits() > 29:
-		add("invalid subnet %s: it must be of /8 to /29", p)
-	case p.Overlaps(netip.MustParsePrefix("127.0.0.0/8")), p.Overlaps(netip.MustParsePrefix("224.0.0.0/3")), p.Overlaps(netip.MustParsePrefix("0.0.0.0/8")):
+	case p.Bits() < widest || p.Bits() > narrowest:
+		add("invalid subnet %s: it must be of /%d to /%d", p, widest, narrowest)
+	case slices.ContainsFunc(never, p.Overlaps):
 		add("invalid subnet %s: it is not one for hosts", p)
 	default:
-		if g := s.Gateway; g.IsValid() && (!p.Contains(g) || g == p.Addr()) {
+		if g := o.gateway; g.IsValid() && (!p.Contains(g) || g == p.Addr()) {
 			add("invalid gateway %s: parent subnet %s doesn't contain this address", g, p)
 		}
-		switch r := s.Range; {
+		switch r := o.choice; {
 		case r == (netip.Prefix{}):
 		case !r.IsValid() || !p.Contains(r.Addr()):
 			add("invalid ip-range %s: parent subnet %s doesn't contain ip-range", r, p)
@@ -108,8 +147,4 @@ func (s *Spec) checkSubnet() error {
 			add("invalid ip-range %s: it should be %s", r, r.Masked())
 		}
 	}
-	if len(errs) == 0 {
-		return nil
-	}
-	return refuse(errdefs.ErrInvalidArgument, "invalid network config:\n%s", errors.Join(errs...))
 }

@@ -38,6 +38,11 @@ type Spec struct {
 	Subnet     netip.Prefix      // of a Network: the one that was chosen
 	Gateway    netip.Addr
 	Range      netip.Prefix `json:",omitzero"`
+
+	IPv6     bool         `json:",omitempty"` // beside IPv4
+	Subnet6  netip.Prefix `json:",omitzero"`  // as Subnet, and the others as theirs
+	Gateway6 netip.Addr   `json:",omitzero"`
+	Range6   netip.Prefix `json:",omitzero"`
 }
 
 // Network is one that a user has made.
@@ -100,6 +105,7 @@ func (s *Store) file(id string) string { return filepath.Join(s.cfg.Dir, id+".js
 func (s *Store) config(n *Network) network.Config {
 	return network.Config{
 		Dir: filepath.Join(s.cfg.Run, n.ID), Bridge: network.BridgeName(s.cfg.Bridge, n.ID), Subnet: n.Subnet, Gateway: n.Gateway, Range: n.Range,
+		Subnet6: n.Subnet6, Gateway6: n.Gateway6, Range6: n.Range6,
 		Internal: n.Internal, Default: s.cfg.Bridge, Log: s.cfg.Log,
 	}
 }
@@ -172,6 +178,9 @@ func (s *Store) Subnets() []netip.Prefix {
 	var list []netip.Prefix
 	for _, e := range s.byID {
 		list = append(list, e.Subnet)
+		if e.IPv6 {
+			list = append(list, e.Subnet6)
+		}
 	}
 	return list
 }

@@ -41,6 +41,11 @@ func TestStore(t *testing.T) {
 	subnet := netip.MustParsePrefix("10.231.7.0/24")
 	a := create(t, s, Spec{Name: "a", Subnet: subnet, Labels: map[string]string{"x": "y"}, Internal: true})
 	b := create(t, s, Spec{Name: "b"})
+	six := create(t, s, Spec{Name: "six", IPv6: true, Subnet6: netip.MustParsePrefix("fd87:1:2:3::/64"), Range6: netip.MustParsePrefix("fd87:1:2:3::100/120")})
+	chosen := create(t, s, Spec{Name: "chosen", IPv6: true})
+	if six.Gateway6.String() != "fd87:1:2:3::1" || !six.Subnet.IsValid() || chosen.Subnet6.Bits() != 64 || !chosen.Subnet6.Contains(chosen.Gateway6) {
+		t.Errorf("%+v, %+v", six, chosen)
+	}
 	if len(a.ID) != 64 || a.Gateway.String() != "10.231.7.1" || !b.Subnet.IsValid() || b.Subnet.Overlaps(subnet) || !b.Subnet.Contains(b.Gateway) {
 		t.Errorf("%+v, %+v", a, b)
 	}
@@ -60,6 +65,14 @@ func TestStore(t *testing.T) {
 		{Spec{Name: "c", Gateway: netip.MustParseAddr("10.232.0.1")}, errdefs.ErrInvalidArgument, "--subnet"},
 		{Spec{Name: "c", Subnet: netip.MustParsePrefix("10.232.0.0/24"), Gateway: netip.MustParseAddr("10.233.0.1")}, errdefs.ErrInvalidArgument, "doesn't contain this address"},
 		{Spec{Name: "c", Subnet: netip.MustParsePrefix("10.232.0.0/24"), Gateway: netip.MustParseAddr("10.232.0.255")}, errdefs.ErrInvalidArgument, "10.232.0.255"},
+		{Spec{Name: "c", IPv6: true, Subnet6: netip.MustParsePrefix("fd07:1:1::/32")}, errdefs.ErrInvalidArgument, "it should be fd07:1::/32"},
+		{Spec{Name: "c", IPv6: true, Subnet6: netip.MustParsePrefix("fe80::/64")}, errdefs.ErrInvalidArgument, "not one for hosts"},
+		{Spec{Name: "c", IPv6: true, Subnet6: netip.MustParsePrefix("::ffff:10.0.0.0/112")}, errdefs.ErrInvalidArgument, "not one for hosts"},
+		{Spec{Name: "c", IPv6: true, Subnet6: netip.MustParsePrefix("fd07::/127")}, errdefs.ErrInvalidArgument, "/8 to /126"},
+		{Spec{Name: "c", IPv6: true, Gateway6: netip.MustParseAddr("fd07::1")}, errdefs.ErrInvalidArgument, "--subnet"},
+		{Spec{Name: "c", IPv6: true, Subnet6: netip.MustParsePrefix("fd07::/64"), Gateway6: netip.MustParseAddr("fd07::")}, errdefs.ErrInvalidArgument, "doesn't contain this address"},
+		{Spec{Name: "c", IPv6: true, Subnet6: netip.MustParsePrefix("fd07::/64"), Range6: netip.MustParsePrefix("fd08::/80")}, errdefs.ErrInvalidArgument, "doesn't contain ip-range"},
+		{Spec{Name: "c", IPv6: true, Subnet6: netip.MustParsePrefix("fd87:1:2::/48")}, errdefs.ErrPermissionDenied, "fd87:1:2::/48 overlaps fd87:1:2:3::/64"},
 		{Spec{Name: "c", Subnet: netip.MustParsePrefix("10.232.0.0/24"), Range: netip.MustParsePrefix("10.232.0.0/16")}, errdefs.ErrInvalidArgument, "bigger than its parent subnet"},
 		{Spec{Name: "c", Options: map[string]string{"com.docker.network.bridge.name": "br0"}}, errdefs.ErrInvalidArgument, "the engine names bridges"},
 	} {
@@ -89,6 +102,15 @@ func TestStore(t *testing.T) {
 	}
 	if n, err := s.Find("a"); err != nil || n.Subnet != subnet || n.Labels["x"] != "y" || !n.Internal || !n.Created.Equal(a.Created) {
 		t.Errorf("after a restart: %+v, %v", n, err)
+	}
+
+	if n, err := s.Find("six"); err != nil || !n.IPv6 || n.Subnet6 != six.Subnet6 || n.Gateway6 != six.Gateway6 || n.Range6 != six.Range6 {
+		t.Errorf("after a restart: %+v, %v", n, err)
+	}
+	for _, n := range []Network{six, chosen} {
+		if err := s.Remove(t.Context(), n.ID); err != nil {
+			t.Error(err)
+		}
 	}
 
 	// A removal that a crash cut short is finished.
