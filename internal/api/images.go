@@ -158,6 +158,7 @@ func (s *server) imagesInspect(w http.ResponseWriter, r *http.Request) error {
 		OsVersion:    cfg.OSVersion,
 		Size:         img.Size,
 		RootFS:       apiimage.RootFS{Type: "layers", Layers: digests(cfg.RootFS.DiffIDs)},
+		Metadata:     apiimage.Metadata{LastTagTime: img.Tagged},
 		Descriptor:   &img.Manifest,
 	}
 	if n := len(cfg.History); n > 0 {

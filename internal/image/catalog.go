@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
@@ -17,6 +18,7 @@ type entry struct {
 	target  ocispec.Descriptor // of the record of the image itself
 	tags    []reference.NamedTagged
 	digests []reference.Canonical
+	tagged  time.Time // when it was given a tag last
 	kept    bool
 }
 
@@ -143,6 +145,9 @@ func (s *Store) readCatalog(ctx context.Context) (*catalog, error) {
 			e.digests = append(e.digests, ref)
 		case reference.NamedTagged:
 			e.tags = append(e.tags, ref)
+			if r.UpdatedAt.After(e.tagged) {
+				e.tagged = r.UpdatedAt
+			}
 		}
 	}
 	return c, nil

@@ -36,6 +36,8 @@ type Image struct {
 	Size int64
 	// Created is from the config; zero when it does not say.
 	Created time.Time
+	// Tagged is when the image was given a tag last; zero when it has none.
+	Tagged time.Time
 }
 
 // parsed is a manifest and its config, as they are in the content store.
@@ -132,6 +134,7 @@ func (s *Store) image(ctx context.Context, e *entry) (Image, []digest.Digest, er
 		RepoDigests: sorted(e.digests),
 		Manifest:    e.target,
 		Config:      clone(p.config),
+		Tagged:      e.tagged,
 	}
 	var missing []digest.Digest
 	for _, d := range p.config.RootFS.DiffIDs {

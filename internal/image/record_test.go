@@ -35,6 +35,9 @@ func TestGet(t *testing.T) {
 	if err := s.Tag(ctx, "a:1", "example.org/x/a"); err != nil {
 		t.Fatal(err)
 	}
+	if again, err := s.Get(ctx, "a:1"); err != nil || a.Tagged.IsZero() || !again.Tagged.After(a.Tagged) {
+		t.Errorf("tagged %s, and then %s (%v)", a.Tagged, again.Tagged, err)
+	}
 	// A name wins over the beginning of an ID.
 	if err := s.Tag(ctx, "b:1", a.ID.Encoded()[:12]); err != nil {
 		t.Fatal(err)
