@@ -137,7 +137,7 @@ func (n *Network) watchUplinks(done <-chan struct{}) error {
 	}
 	go func() {
 		for u := range updates {
-			if u.NewAddr && (u.LinkAddress.IP.To4() != nil || n.cfg.six()) {
+			if u.NewAddr && (u.LinkAddress.IP.To4() != nil || n.newUplink6(u.LinkIndex)) {
 				n.addressAdded(done)
 			}
 		}

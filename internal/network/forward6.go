@@ -47,20 +47,20 @@ func (n *Network) planUplinks6() error {
 	if err != nil {
 		return err
 	}
-	addrs, err := netlink.AddrList(nil, netlink.FAMILY_V6)
-	if err != nil {
-		return fmt.Errorf("cannot list the host's IPv6 addresses: %w", err)
-	}
 	n.uplinkMu.Lock()
 	defer n.uplinkMu.Unlock()
 	if v == "1" && !shared[forwardAll] && !n.uplinks6[forwardAll] {
 		return nil // a router already
 	}
 	n.uplinks6[forwardAll] = true
+	bridges := map[int]bool{}
+	for _, l := range links {
+		bridges[l.Attrs().Index] = l.Type() == "bridge"
+	}
 	for _, l := range links {
 		a := l.Attrs()
-		routed := slices.ContainsFunc(addrs, func(ad netlink.Addr) bool { return ad.LinkIndex == a.Index && ad.Scope < unix.RT_SCOPE_LINK })
-		if !routed || a.RawFlags&unix.IFF_LOOPBACK != 0 || strings.HasPrefix(a.Alias, aliasPrefix) {
+		// One without an address of its own takes in what is to be forwarded too.
+		if bridges[a.MasterIndex] || a.RawFlags&unix.IFF_LOOPBACK != 0 || strings.HasPrefix(a.Alias, aliasPrefix) {
 			continue
 		}
 		if v, err := readSysctl("ipv6", "conf", a.Name, "forwarding"); err == nil && (v == "0" || shared[a.Name]) {
@@ -68,6 +68,27 @@ func (n *Network) planUplinks6() error {
 		}
 	}
 	return nil
+}
+
+// newUplink6 says whether an interface that has got an IPv6 address may be one
+// between which nothing may be forwarded. Ports of bridges get addresses with
+// every container that starts, and are none.
+func (n *Network) newUplink6(index int) bool {
+	if !n.cfg.six() {
+		return false
+	}
+	l, err := netlink.LinkByIndex(index)
+	if err != nil {
+		return false
+	}
+	if m := l.Attrs().MasterIndex; m != 0 {
+		if master, err := netlink.LinkByIndex(m); err == nil && master.Type() == "bridge" {
+			return false
+		}
+	}
+	n.uplinkMu.Lock()
+	defer n.uplinkMu.Unlock()
+	return n.uplinks6[forwardAll] && !n.uplinks6[l.Attrs().Name]
 }
 
 // openUplinks6 does what is planned. The tables hold it already: what a crash

@@ -45,6 +45,24 @@ func TestSix(t *testing.T) {
 	}
 	other := otherHost6(t)
 	other.serve("other", 9000)
+	// A neighbour at an interface that has a route, and no address but the link's.
+	fourth := newSpace(t)
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "up2"
+	check(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerNamespace: netlink.NsFd(int(fourth.h))}))
+	up2, err := netlink.LinkByName("up2")
+	check(t, err)
+	check(t, netlink.LinkSetUp(up2))
+	fourth.must(func() error { return configure("eth0", "2001:db8:7::2/64", "") })
+	_, seven, _ := parseCIDR("2001:db8:7::/64")
+	check(t, netlink.RouteAdd(&netlink.Route{Dst: seven, LinkIndex: up2.Attrs().Index}))
+	fourth.must(func() error {
+		l, err := netlink.LinkByName("eth0")
+		if err != nil {
+			return err
+		}
+		return netlink.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Gw: linkLocalOf(up2.Attrs().HardwareAddr).AsSlice()})
+	})
 	before := snapshot(t)
 	n := openNetwork(t, six(Config{}))
 	a := start(t, n, Request{ID: "aaaa", Names: []string{"a"}})
@@ -104,23 +122,29 @@ func TestSix(t *testing.T) {
 
 	// Nobody outside gets in, not even by a route; and this host is no router.
 	third := newSpace(t)
-	attrs := netlink.NewLinkAttrs()
 	attrs.Name = "up1"
 	check(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerNamespace: netlink.NsFd(int(third.h))}))
 	check(t, configure("up1", "2001:db8:6::1/64", ""))
 	third.must(func() error { return configure("eth0", "2001:db8:6::2/64", "2001:db8:6::1") })
 	third.serve("third", 9000)
 	host(t).want("tcp", "[2001:db8:6::2]:9000", "third 2001:db8:6::1")
-	for _, dst := range []string{"fd86::/64", "2001:db8:6::/64"} {
+	for _, dst := range []string{"fd86::/64", "2001:db8:6::/64", "2001:db8:7::/64"} {
 		_, p, _ := parseCIDR(dst)
 		other.must(func() error { return netlink.RouteAdd(&netlink.Route{Dst: p, Gw: net.ParseIP("2001:db8:5::1")}) })
 	}
 	a.want("tcp", "[2001:db8:6::2]:9000", "third 2001:db8:6::1")
+	for list := []string(nil); !slices.Contains(list, "up1"); { // the kernel tells of it
+		all, err := uplinksOf(nftables.TableFamilyIPv6)
+		check(t, err)
+		list = all[n.cfg.Bridge]
+	}
 	other.wantNone("tcp", "", "[fd86::2]:80")
 	other.wantNone("udp", "", "[fd86::2]:80")
 	other.wantNone("tcp", "", "[fd86::1]:53")
 	other.wantNone("tcp", "", "[2001:db8:6::2]:9000")
 	third.wantNone("tcp", "", "[2001:db8:5::2]:9000")
+	fourth.wantNone("tcp", "", "[2001:db8:5::2]:9000")
+	fourth.wantNone("udp", "", "[2001:db8:5::2]:9000")
 
 	up1, err := netlink.LinkByName("up1")
 	check(t, err)
