@@ -133,7 +133,17 @@ func (c *createFlags) hostConfig(set *pflag.FlagSet) (*container.HostConfig, err
 	if set.Changed("pids-limit") {
 		host.PidsLimit = &c.pidsLimit
 	}
-	var err error
+	if c.swappiness != -1 {
+		host.MemorySwappiness = &c.swappiness
+	}
+	if set.Changed("oom-kill-disable") {
+		host.OomKillDisable = &c.oomKillDisable
+	}
+	host.BlkioWeight, host.DeviceCgroupRules = c.blkioWeight, c.deviceRules
+	err := c.blockDevices(&host.Resources)
+	if err != nil {
+		return nil, err
+	}
 	if host.RestartPolicy, err = flags.Restart(c.restart); err != nil {
 		return nil, err
 	}
@@ -182,6 +192,24 @@ func (c *createFlags) hostConfig(set *pflag.FlagSet) (*container.HostConfig, err
 		host.DNS = append(host.DNS, ip)
 	}
 	return host, nil
+}
+
+// blockDevices reads the limits of devices.
+func (c *createFlags) blockDevices(r *container.Resources) (err error) {
+	if r.BlkioWeightDevice, err = flags.DeviceWeights(c.blkioWeightDevices); err != nil {
+		return err
+	}
+	if r.BlkioDeviceReadBps, err = flags.DeviceRates(c.readBps, true); err != nil {
+		return err
+	}
+	if r.BlkioDeviceWriteBps, err = flags.DeviceRates(c.writeBps, true); err != nil {
+		return err
+	}
+	if r.BlkioDeviceReadIOps, err = flags.DeviceRates(c.readIOps, false); err != nil {
+		return err
+	}
+	r.BlkioDeviceWriteIOps, err = flags.DeviceRates(c.writeIOps, false)
+	return err
 }
 
 func (c *createFlags) files(config *container.Config, host *container.HostConfig) (err error) {

@@ -24,6 +24,11 @@ type createFlags struct {
 	cpus                                           flags.CPUs
 	cpuShares, pidsLimit                           int64
 	cpuset                                         string
+	blkioWeight                                    uint16
+	blkioWeightDevices, deviceRules                []string
+	readBps, writeBps, readIOps, writeIOps         []string
+	swappiness                                     int64
+	oomKillDisable                                 bool
 	oomScoreAdj                                    int
 	ulimits, devices                               []string
 	// its rights
@@ -91,6 +96,15 @@ func (c *createFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&c.cpuset, "cpuset-cpus", "", "CPUs to run on, such as 0-2 or 0,1")
 	f.IntVar(&c.oomScoreAdj, "oom-score-adj", 0, "preference for the OOM killer (-1000 to 1000)")
 	f.StringArrayVar(&c.ulimits, "ulimit", nil, "resource limit (NAME=SOFT[:HARD])")
+	f.Uint16Var(&c.blkioWeight, "blkio-weight", 0, "relative weight of block I/O (10 to 1000)")
+	f.StringArrayVar(&c.blkioWeightDevices, "blkio-weight-device", nil, "weight for one device (PATH:WEIGHT)")
+	f.StringArrayVar(&c.readBps, "device-read-bps", nil, "bytes per second read from a device at most (PATH:10mb)")
+	f.StringArrayVar(&c.writeBps, "device-write-bps", nil, "bytes per second written to a device at most (PATH:10mb)")
+	f.StringArrayVar(&c.readIOps, "device-read-iops", nil, "reads per second from a device at most (PATH:NUMBER)")
+	f.StringArrayVar(&c.writeIOps, "device-write-iops", nil, "writes per second to a device at most (PATH:NUMBER)")
+	f.Int64Var(&c.swappiness, "memory-swappiness", -1, "how readily memory is swapped (0 to 100; cgroup v1)")
+	f.BoolVar(&c.oomKillDisable, "oom-kill-disable", false, "let processes wait for memory beyond the limit, instead of killing them (cgroup v1)")
+	f.StringArrayVar(&c.deviceRules, "device-cgroup-rule", nil, "allow devices by number ('c 10:200 rwm')")
 	f.StringArrayVar(&c.devices, "device", nil, "add a device of the host (PATH[:PATH_IN_CONTAINER][:rwm])")
 
 	f.StringArrayVar(&c.capAdd, "cap-add", nil, "add a capability")

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 
@@ -84,6 +85,34 @@ func (s *server) containersList(w http.ResponseWriter, r *http.Request) error {
 type createRequest struct {
 	container.CreateRequest
 	MacAddress string // before API 1.52 beside the config; now at each endpoint
+	obsolete   obsolete
+}
+
+// obsolete is what the newest API has no word for, and clients still send.
+type obsolete struct {
+	KernelMemory int64
+}
+
+// warnings says of each that it has no effect, in Docker's words.
+func (o obsolete) warnings() []string {
+	if o.KernelMemory == 0 {
+		return nil
+	}
+	return []string{"Your kernel does not support kernel memory limit capabilities or the cgroup is not mounted. Limitation discarded."}
+}
+
+// UnmarshalJSON reads what obsolete has too.
+func (req *createRequest) UnmarshalJSON(b []byte) error {
+	type plain createRequest
+	if err := json.Unmarshal(b, (*plain)(req)); err != nil {
+		return err
+	}
+	var old struct{ HostConfig obsolete }
+	if err := json.Unmarshal(b, &old); err != nil {
+		return err
+	}
+	req.obsolete = old.HostConfig
+	return nil
 }
 
 func (s *server) containersCreate(w http.ResponseWriter, r *http.Request) error {
@@ -109,7 +138,7 @@ func (s *server) containersCreate(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	if warnings == nil {
+	if warnings = append(warnings, req.obsolete.warnings()...); warnings == nil {
 		warnings = []string{}
 	}
 	w.Header().Set("Server-Timing", timing.String())

@@ -70,15 +70,18 @@ func (s *server) containersRemove(w http.ResponseWriter, r *http.Request) error 
 }
 
 func (s *server) containersUpdate(w http.ResponseWriter, r *http.Request) error {
-	var cfg container.UpdateConfig
+	var cfg struct {
+		container.UpdateConfig
+		obsolete
+	}
 	if err := readJSON(w, r, &cfg); err != nil {
 		return err
 	}
-	warnings, err := s.engine.Update(r.Context(), mux.Vars(r)["name"], cfg)
+	warnings, err := s.engine.Update(r.Context(), mux.Vars(r)["name"], cfg.UpdateConfig)
 	if err != nil {
 		return err
 	}
-	if warnings == nil {
+	if warnings = append(warnings, cfg.warnings()...); warnings == nil {
 		warnings = []string{}
 	}
 	return writeJSON(w, http.StatusOK, container.UpdateResponse{Warnings: warnings})

@@ -120,6 +120,14 @@ func TestOldCreate(t *testing.T) {
 		t.Error("annotations, which are of API 1.43, were taken at 1.41")
 	}
 
+	if w := req.obsolete.warnings(); w != nil {
+		t.Errorf("a limit of 0 is warned of: %q", w)
+	}
+	req = read(strings.Replace(body, `"KernelMemory":0`, `"KernelMemory":9`, 1))
+	if w := req.obsolete.warnings(); len(w) != 1 || !strings.Contains(w[0], "kernel memory limit") || req.HostConfig.Isolation != "vm" {
+		t.Errorf("a limit of the kernel's memory: %q, %+v", w, req.HostConfig)
+	}
+
 	req = read(body)
 	if err := req.upgrade(newestVersion); err != nil {
 		t.Fatal(err)

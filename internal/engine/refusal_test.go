@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"github.com/containerd/errdefs"
-	"github.com/moby/moby/api/types/blkiodev"
 	"github.com/moby/moby/api/types/container"
 )
 
@@ -20,13 +19,8 @@ func TestRefusals(t *testing.T) {
 		"volume driver nfs" + no + ": mount what you need on the host and give the container its path": {VolumeDriver: "nfs"},
 		"runtime runsc" + no + ": choose with --isolation":                                             {Runtime: "runsc"},
 		"an initial umask" + no:                                                          {Umask: &umask},
-		"a weight of block I/O (--blkio-weight)" + no:                                    {Resources: container.Resources{BlkioWeight: 10}},
 		"real-time scheduling (--cpu-rt-runtime)" + no:                                   {Resources: container.Resources{CPURealtimeRuntime: 1}},
-		"a limit of a block device's speed (--device-read-bps and its kind)" + no:        {Resources: container.Resources{BlkioDeviceReadBps: []*blkiodev.ThrottleDevice{{}}}},
-		"--device-cgroup-rule" + no + ": name the devices with --device":                 {Resources: container.Resources{DeviceCgroupRules: []string{"c 1:1 r"}}},
 		"a device request such as --gpus" + no + ": name the device files with --device": {Resources: container.Resources{DeviceRequests: []container.DeviceRequest{{}}}},
-		"--memory-swappiness" + no:                                                       {Resources: container.Resources{MemorySwappiness: p(int64(10))}},
-		"--oom-kill-disable" + no:                                                        {Resources: container.Resources{OomKillDisable: p(true)}},
 		"a limit of Windows containers" + no:                                             {Resources: container.Resources{CPUPercent: 10}},
 	} {
 		err := checkUnsupported(&h)

@@ -97,10 +97,24 @@ func checkSet(s, what string, n int) error {
 }
 
 // linuxResources is the part of the runtime specification for limits.
-func linuxResources(r *container.Resources) *specs.LinuxResources {
-	res := &specs.LinuxResources{}
-	if r.Memory > 0 || r.MemoryReservation > 0 || r.MemorySwap != 0 {
+func linuxResources(r *container.Resources) (res *specs.LinuxResources, err error) {
+	res = &specs.LinuxResources{}
+	if res.BlockIO, err = blockIO(r); err != nil {
+		return nil, err
+	}
+	if res.Devices, err = deviceRules(r.DeviceCgroupRules); err != nil {
+		return nil, err
+	}
+	off := r.OomKillDisable != nil && *r.OomKillDisable
+	if r.Memory > 0 || r.MemoryReservation > 0 || r.MemorySwap != 0 || r.MemorySwappiness != nil || off {
 		m := &specs.LinuxMemory{}
+		if off {
+			m.DisableOOMKiller = &off
+		}
+		if r.MemorySwappiness != nil {
+			swappiness := uint64(*r.MemorySwappiness)
+			m.Swappiness = &swappiness
+		}
 		if r.Memory > 0 {
 			m.Limit = &r.Memory
 		}
@@ -139,7 +153,7 @@ func linuxResources(r *container.Resources) *specs.LinuxResources {
 		}
 		res.Pids = &specs.LinuxPids{Limit: &limit}
 	}
-	return res
+	return res, nil
 }
 
 // cpus is how many processors a guest needs for the limits; 0 means no limit.

@@ -44,6 +44,10 @@ func (rec *record) request(att *network.Attachment) (*agent.CreateRequest, error
 	if err != nil {
 		return nil, err
 	}
+	resources, err := linuxResources(&h.Resources)
+	if err != nil {
+		return nil, err
+	}
 	spec := &specs.Spec{
 		Version: specs.Version,
 		Process: &specs.Process{
@@ -58,7 +62,7 @@ func (rec *record) request(att *network.Attachment) (*agent.CreateRequest, error
 		},
 		Linux: &specs.Linux{
 			Namespaces:    rec.namespaces(),
-			Resources:     linuxResources(&h.Resources),
+			Resources:     resources,
 			MaskedPaths:   maskedPaths,
 			ReadonlyPaths: readonlyPaths,
 			Sysctl:        rec.sysctls(),

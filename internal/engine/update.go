@@ -29,6 +29,9 @@ func (e *Engine) Update(ctx context.Context, name string, cfg container.UpdateCo
 	if err := checkUnsupported(&container.HostConfig{Resources: given}); err != nil {
 		return nil, err
 	}
+	if err := fixedResources(&given); err != nil {
+		return nil, err
+	}
 	if err := updatePolicy(&host, cfg.RestartPolicy); err != nil {
 		return nil, err
 	}
@@ -37,13 +40,26 @@ func (e *Engine) Update(ctx context.Context, name string, cfg container.UpdateCo
 	if err != nil {
 		return nil, err
 	}
+	wall, err := c.e.wall(old)
+	if err != nil {
+		return nil, err
+	}
+	more, err := checkLimits(&host.Resources, wall.Capabilities().Limits, old.Isolation)
+	if err != nil {
+		return nil, err
+	}
+	warnings = append(warnings, more...)
 	if old.ownKernel() && st.Phase.active() && given.Memory > old.Host.Memory && old.Host.Memory > 0 {
 		warnings = append(warnings, "the memory of a running virtual machine does not grow; the new limit holds from the next start on")
 	}
 	rec := *old
 	rec.Host = &host
 	if client, err := c.running(); err == nil {
-		req := agent.UpdateRequest{ID: c.id, Resources: linuxResources(&host.Resources)}
+		resources, err := linuxResources(&host.Resources)
+		if err != nil {
+			return nil, err
+		}
+		req := agent.UpdateRequest{ID: c.id, Resources: resources}
 		if err := client.Call(ctx, agent.MethodUpdate, req, nil); err != nil {
 			return nil, fromAgent(err)
 		}
@@ -86,6 +102,9 @@ func mergeResources(into, given *container.Resources) {
 	}
 	if given.CpusetMems != "" {
 		into.CpusetMems = given.CpusetMems
+	}
+	if given.BlkioWeight != 0 {
+		into.BlkioWeight = given.BlkioWeight
 	}
 	if given.PidsLimit != nil {
 		into.PidsLimit = given.PidsLimit

@@ -75,6 +75,10 @@ func checkHost(c *container.Config, h *container.HostConfig, can kernel.Capabili
 	if err != nil {
 		return nil, err
 	}
+	warnings = append(warnings, more...)
+	if more, err = checkLimits(&h.Resources, can.Limits, wall); err != nil {
+		return nil, err
+	}
 	if h.ShmSize < 0 {
 		return nil, invalid("SHM size can not be less than 0")
 	}
@@ -108,13 +112,8 @@ func checkUnsupported(h *container.HostConfig) error {
 		{h.VolumeDriver != "" && h.VolumeDriver != "local", "volume driver " + h.VolumeDriver, "mount what you need on the host and give the container its path"},
 		{h.Runtime != "" && h.Runtime != "abode", "runtime " + h.Runtime, "choose with --isolation"},
 		{h.Umask != nil, "an initial umask", ""},
-		{r.BlkioWeight != 0 || len(r.BlkioWeightDevice) > 0, "a weight of block I/O (--blkio-weight)", ""},
-		{len(r.BlkioDeviceReadBps)+len(r.BlkioDeviceWriteBps)+len(r.BlkioDeviceReadIOps)+len(r.BlkioDeviceWriteIOps) > 0, "a limit of a block device's speed (--device-read-bps and its kind)", ""},
 		{r.CPURealtimePeriod != 0 || r.CPURealtimeRuntime != 0, "real-time scheduling (--cpu-rt-runtime)", ""},
-		{len(r.DeviceCgroupRules) > 0, "--device-cgroup-rule", "name the devices with --device"},
 		{len(r.DeviceRequests) > 0, "a device request such as --gpus", "name the device files with --device"},
-		{r.MemorySwappiness != nil && *r.MemorySwappiness != -1, "--memory-swappiness", ""},
-		{r.OomKillDisable != nil && *r.OomKillDisable, "--oom-kill-disable", ""},
 		{r.CPUCount != 0 || r.CPUPercent != 0 || r.IOMaximumIOps != 0 || r.IOMaximumBandwidth != 0, "a limit of Windows containers", ""},
 	} {
 		switch {

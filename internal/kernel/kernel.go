@@ -49,8 +49,15 @@ type Capabilities struct {
 	HostNetwork    bool   // --network host
 	HostDevices    bool   // --device
 	HostNamespaces bool   // --pid, --ipc, --uts and --cgroupns host, and namespaces of other containers
+	Limits         Limits // that not every kernel can set
 	Available      error  // nil, or why nothing can run behind this wall here, naming the next step
 	Description    string // one line for `info`: accelerator and why, guest kernel
+}
+
+// Limits are those that a kernel may lack.
+type Limits struct {
+	Swappiness, OOMKillDisable           bool
+	IOWeight, IOWeightDevice, IOThrottle bool // of block devices
 }
 
 // Placement is what a kernel is made for. Directories are made by the engine.

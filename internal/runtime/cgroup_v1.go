@@ -43,6 +43,9 @@ func (c *cgroup) applyV1(r *specs.LinuxResources) error {
 			}
 		}
 	}
+	if err := c.blockV1(r.BlockIO); err != nil {
+		return err
+	}
 	if r.Pids != nil {
 		if err := c.write("pids", "pids.max", pidsMax(r.Pids)); err != nil {
 			return err

@@ -57,6 +57,9 @@ func (c *cgroup) applyV2(r *specs.LinuxResources) error {
 			set = append(set, setting{"cpuset.mems", cpu.Mems})
 		}
 	}
+	if err := c.blockV2(r.BlockIO); err != nil {
+		return err
+	}
 	if r.Pids != nil {
 		set = append(set, setting{"pids.max", pidsMax(r.Pids)})
 	}

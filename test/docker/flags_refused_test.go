@@ -14,7 +14,6 @@ func runRefusals() []feature {
 	windows := func(flag string) map[wall]string {
 		return both(`"` + flag + `" is only supported on a Docker daemon running on windows, but the Docker daemon is running on linux`)
 	}
-	const speed = "a limit of a block device's speed (--device-read-bps and its kind)"
 	var all []feature
 	for _, r := range []struct {
 		name  string
@@ -22,8 +21,6 @@ func runRefusals() []feature {
 		words map[wall]string
 		works func(t *testing.T, w wall) // where it is not refused
 	}{
-		{"--blkio-weight", []string{"--blkio-weight", "300"}, later("a weight of block I/O (--blkio-weight)"), nil},
-		{"--blkio-weight-device", []string{"--blkio-weight-device", "/dev/zero:200"}, later("a weight of block I/O (--blkio-weight)"), nil},
 		{"--cgroup-parent", []string{"--cgroup-parent", "there"}, later("--cgroup-parent"), nil},
 		{"--cgroupns host", []string{"--cgroupns", "host"}, shares("--cgroupns host"), func(t *testing.T, w wall) {
 			equal(t, "whose it is", w.run(t, "--rm", "--cgroupns", "host", "busybox", "readlink", "/proc/self/ns/cgroup"), ownNamespace(t, "cgroup"))
@@ -43,11 +40,6 @@ func runRefusals() []feature {
 			func(t *testing.T, w wall) {
 				equal(t, "what is read", w.run(t, "--rm", "--device", "/dev/zero:/dev/nothing", "busybox", "sh", "-c", "head -c 3 /dev/nothing | wc -c"), "3")
 			}},
-		{"--device-cgroup-rule", []string{"--device-cgroup-rule", "c 1:3 rwm"}, instead("--device-cgroup-rule", "name the devices with --device"), nil},
-		{"--device-read-bps", []string{"--device-read-bps", "/dev/zero:1mb"}, later(speed), nil},
-		{"--device-read-iops", []string{"--device-read-iops", "/dev/zero:10"}, later(speed), nil},
-		{"--device-write-bps", []string{"--device-write-bps", "/dev/zero:1mb"}, later(speed), nil},
-		{"--device-write-iops", []string{"--device-write-iops", "/dev/zero:10"}, later(speed), nil},
 		{"--gpus", []string{"--gpus", "all"}, instead("a device request such as --gpus", "name the device files with --device"), nil},
 		{"--io-maxbandwidth", []string{"--io-maxbandwidth", "1m"}, windows("--io-maxbandwidth"), nil},
 		{"--io-maxiops", []string{"--io-maxiops", "5"}, windows("--io-maxiops"), nil},
@@ -59,7 +51,6 @@ func runRefusals() []feature {
 		{"--link-local-ip", []string{"--link-local-ip", "169.254.3.3"}, later("a link-local address"), nil},
 		{"--log-driver DRIVER", []string{"--log-driver", "syslog"}, both("logger: no log driver named 'syslog' is registered"), nil},
 		{"--log-opt mode=non-blocking", []string{"--log-opt", "mode=non-blocking"}, instead("--log-opt mode=non-blocking", "leave it out, nothing between a workload and its log waits for a reader"), nil},
-		{"--memory-swappiness", []string{"--memory-swappiness", "5"}, later("--memory-swappiness"), nil},
 		{"--mount type=image", []string{"--mount", "type=image,src=busybox,dst=/image"}, both(`mount type unknown: "image"`), nil},
 		{"--mount type=cluster", []string{"--mount", "type=cluster,src=some,dst=/cluster"}, both(`mount type unknown: "cluster"`), nil},
 		{"--mount bind-recursive=disabled", []string{"--mount", "type=bind,src=/tmp,dst=/there,bind-recursive=disabled"}, later("a bind that is not recursive"), nil},
@@ -68,7 +59,6 @@ func runRefusals() []feature {
 			equal(t, "whose it is", w.run(t, "--rm", "--network", "host", "busybox", "readlink", "/proc/self/ns/net"), ownNamespace(t, "net"))
 		}},
 		{"--network container:NAME", []string{"--network", "container:other"}, shares("--network container:NAME"), joins("--network", "net")},
-		{"--oom-kill-disable", []string{"--oom-kill-disable"}, later("--oom-kill-disable"), nil},
 		{"--pid host", []string{"--pid", "host"}, shares("--pid host"), func(t *testing.T, w wall) {
 			equal(t, "whose it is", w.run(t, "--rm", "--pid", "host", "busybox", "readlink", "/proc/self/ns/pid"), ownNamespace(t, "pid"))
 		}},

@@ -40,6 +40,7 @@ func runFeatures() []feature {
 	}
 	all = append(all, runCases...)
 	all = append(all, healthCases()...)
+	all = append(all, limitCases()...)
 	all = append(all, networkCases()...)
 	return append(all, runRefusals()...)
 }

@@ -55,7 +55,7 @@ func (p *Provider) Isolation() kernel.Isolation { return kernel.Container }
 
 // Capabilities of the host's kernel.
 func (p *Provider) Capabilities() kernel.Capabilities {
-	c := kernel.Capabilities{HostNetwork: true, HostDevices: true, HostNamespaces: true}
+	c := kernel.Capabilities{HostNetwork: true, HostDevices: true, HostNamespaces: true, Limits: limits()}
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
 		c.Description = "the host's kernel " + unix.ByteSliceToString(u.Release[:])
