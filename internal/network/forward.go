@@ -169,7 +169,12 @@ func (n *Network) addressAdded(done <-chan struct{}) {
 		}
 		n.nftMu.Lock()
 		defer n.nftMu.Unlock()
-		return n.transact(func(c *nftables.Conn) error { return addElements(c, elems) })
+		return n.transact(func(c *nftables.Conn) error {
+			if n.cfg.six() { // interfaces come and go
+				c.FlushSet(n.tables.six.up)
+			}
+			return addElements(c, elems)
+		})
 	}()
 	if err != nil {
 		n.log.Warn("cannot let a new interface of the host forward for containers", "error", err)

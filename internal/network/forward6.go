@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -53,10 +54,11 @@ func (n *Network) planUplinks6() error {
 		return nil // a router already
 	}
 	n.uplinks6[forwardAll] = true
-	bridges := map[int]bool{}
+	bridges, there := map[int]bool{}, map[string]bool{forwardAll: true}
 	for _, l := range links {
-		bridges[l.Attrs().Index] = l.Type() == "bridge"
+		bridges[l.Attrs().Index], there[l.Attrs().Name] = l.Type() == "bridge", true
 	}
+	maps.DeleteFunc(n.uplinks6, func(name string, _ bool) bool { return !there[name] })
 	for _, l := range links {
 		a := l.Attrs()
 		// One without an address of its own takes in what is to be forwarded too.

@@ -146,9 +146,22 @@ func TestSix(t *testing.T) {
 	fourth.wantNone("tcp", "", "[2001:db8:5::2]:9000")
 	fourth.wantNone("udp", "", "[2001:db8:5::2]:9000")
 
+	// Who is gone is forgotten when the next one comes.
 	up1, err := netlink.LinkByName("up1")
 	check(t, err)
 	check(t, netlink.LinkDel(up1))
+	attrs.Name = "up3"
+	check(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "eth3", PeerNamespace: netlink.NsFd(int(third.h))}))
+	third.must(func() error { return configure("eth3", "2001:db8:8::2/64", "") })
+	up(t, "up3")
+	for list := []string{"up1"}; slices.Contains(list, "up1") || !slices.Contains(list, "up3"); {
+		all, err := uplinksOf(nftables.TableFamilyIPv6)
+		check(t, err)
+		list = all[n.cfg.Bridge]
+	}
+	last, err := netlink.LinkByName("up3")
+	check(t, err)
+	check(t, netlink.LinkDel(last))
 	check(t, n.Remove(t.Context()))
 	if after := snapshot(t); strings.Join(before, "\n") != strings.Join(after, "\n") {
 		t.Errorf("before:\n%s\nafter:\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
