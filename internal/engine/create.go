@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"time"
 
@@ -172,9 +173,12 @@ func (e *Engine) ensureVolume(m mountPoint) error {
 	if _, err := e.volumes.Get(m.Name); err == nil {
 		return nil
 	}
-	var labels map[string]string
+	labels := maps.Clone(m.Labels)
 	if m.Anonymous {
-		labels = map[string]string{anonymousLabel: ""}
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		labels[anonymousLabel] = ""
 	}
 	if _, err := e.volumes.Create(m.Name, labels); err != nil {
 		return err

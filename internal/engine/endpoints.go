@@ -73,7 +73,13 @@ func (e *Engine) endpoints(rec *record, net *apinetwork.NetworkingConfig) error 
 			if err := e.checkEndpoint(rec.Host, place, name); err != nil {
 				return err
 			}
-			if ep == nil || !place.attached() {
+			if ep == nil {
+				continue
+			}
+			if !place.attached() {
+				if err := checkUnattached(ep); err != nil {
+					return err
+				}
 				continue
 			}
 			if err := place.read(ep); err != nil {

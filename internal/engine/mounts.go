@@ -152,6 +152,9 @@ func parseMount(s mount.Mount) (mountPoint, error) {
 	if s.Target == "" {
 		return bad("field Target must not be empty")
 	}
+	if s.ImageOptions != nil && s.Type != mount.TypeImage || s.ClusterOptions != nil && s.Type != mount.TypeCluster {
+		return bad("options of another type")
+	}
 	if !path.IsAbs(s.Target) {
 		return bad("invalid mount path: '%s' mount path must be absolute", s.Target)
 	}
@@ -197,7 +200,7 @@ func parseMount(s mount.Mount) (mountPoint, error) {
 			if d := o.DriverConfig; d != nil && (d.Name != "" && d.Name != "local" || len(d.Options) > 0) {
 				return mountPoint{}, later("volume driver %q with options", d.Name)
 			}
-			m.NoCopy = o.NoCopy
+			m.NoCopy, m.Labels = o.NoCopy, o.Labels
 		}
 	case mount.TypeTmpfs:
 		switch {

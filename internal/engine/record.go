@@ -59,6 +59,7 @@ type mountPoint struct {
 	Create      bool              `json:",omitempty"` // of a bind: the source is made when missing, as -v does
 	Anonymous   bool              `json:",omitempty"` // of a volume: made for this container
 	Options     []string          `json:",omitempty"` // of a tmpfs
+	Labels      map[string]string `json:",omitempty"` // of a volume that is made for it
 }
 
 // phase is where a container is in its life. On disk and in memory it is the

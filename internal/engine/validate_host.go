@@ -194,3 +194,21 @@ func hostPorts(s string) (first, last uint16, err error) {
 	}
 	return uint16(a), uint16(b), nil
 }
+
+// checkUnattached refuses what is asked of a place in a network by who has none:
+// the host's, another container's, or no network at all.
+func checkUnattached(ep *network.EndpointSettings) error {
+	switch a := ep.IPAMConfig; {
+	case len(ep.Aliases) > 0:
+		return invalid("network-scoped aliases are only supported for user-defined networks")
+	case a != nil && (a.IPv4Address.IsValid() || a.IPv6Address.IsValid() || len(a.LinkLocalIPs) > 0):
+		return invalid("user specified IP address is supported on user defined networks only")
+	case len(ep.MacAddress) > 0:
+		return invalid("conflicting options: mac-address and the network mode")
+	case len(ep.Links) > 0:
+		return invalid("conflicting options: links and the network mode")
+	case len(ep.DriverOpts) > 0:
+		return invalid("conflicting options: driver options and the network mode")
+	}
+	return nil
+}
