@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/gorilla/mux"
 	apiimage "github.com/moby/moby/api/types/image"
@@ -21,22 +22,23 @@ func (s *server) imagesRemove(w http.ResponseWriter, r *http.Request) error {
 }
 
 // imagesPrune removes what no tag names, or with dangling=false what no
-// container uses.
+// container uses: of a label, and from before a time.
 func (s *server) imagesPrune(w http.ResponseWriter, r *http.Request) error {
 	f, err := readFilters(r, "dangling", "label", "label!", "until")
 	if err != nil {
 		return err
 	}
-	for _, term := range []string{"label", "label!", "until"} {
-		if len(f[term]) > 0 {
-			return later("prune images by '"+term+"'", "List them with that filter and remove them by ID")
-		}
-	}
 	dangling, err := f.boolean("dangling", true)
 	if err != nil {
 		return err
 	}
-	removed, reclaimed, err := s.engine.PruneImages(r.Context(), !dangling)
+	until, err := f.until(time.Now())
+	if err != nil {
+		return err
+	}
+	removed, reclaimed, err := s.engine.PruneImages(r.Context(), !dangling, func(img image.Image) bool {
+		return f.labels(img.Config.Config.Labels) && (until.IsZero() || img.Created.Before(until))
+	})
 	if err != nil {
 		return err
 	}

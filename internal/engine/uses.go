@@ -66,9 +66,9 @@ func (e *Engine) RemoveImage(ctx context.Context, ref string, force bool) ([]ima
 }
 
 // PruneImages removes images without names, or with all those that no
-// container uses, and returns the bytes of disk that became free.
-func (e *Engine) PruneImages(ctx context.Context, all bool) ([]image.Removed, int64, error) {
-	removed, reclaimed, err := e.images.Prune(ctx, all, e.imageUsers, nil)
+// container uses, if match takes them (nil: any), and returns the bytes of disk that became free.
+func (e *Engine) PruneImages(ctx context.Context, all bool, match func(image.Image) bool) ([]image.Removed, int64, error) {
+	removed, reclaimed, err := e.images.Prune(ctx, all, match, e.imageUsers, nil)
 	e.dropImageless(ctx)
 	e.events.Publish(events.ImageEventType, events.ActionPrune, "", map[string]string{"reclaimed": strconv.FormatInt(reclaimed, 10)})
 	return removed, reclaimed, err

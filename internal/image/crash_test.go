@@ -38,7 +38,7 @@ func TestPullCancelled(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	if _, n, err := s.Prune(context.Background(), false, nobody, nil); err != nil || n == 0 {
+	if _, n, err := s.Prune(context.Background(), false, nil, nobody, nil); err != nil || n == 0 {
 		t.Errorf("pruned %d bytes, %v", n, err)
 	}
 	s.empty(t)

@@ -9,20 +9,20 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Prune removes the images without tags, or with all those that no container
-// uses, and whatever nothing else reaches: interrupted downloads, and the layers
+// Prune removes those of the images without tags, or with all of those that no
+// container uses, that match takes (nil: any), and whatever nothing else reaches: interrupted downloads, and the layers
 // of the layer store that neither an image nor keepLayers names. It returns what
 // it removed and how many bytes of disk that was. Neither callback may call the
 // store.
-func (s *Store) Prune(ctx context.Context, all bool, inUse InUse, keepLayers func() map[digest.Digest]bool) ([]Removed, int64, error) {
-	removed, reclaimed, err := s.prune(s.context(ctx), all, inUse, keepLayers)
+func (s *Store) Prune(ctx context.Context, all bool, match func(Image) bool, inUse InUse, keepLayers func() map[digest.Digest]bool) ([]Removed, int64, error) {
+	removed, reclaimed, err := s.prune(s.context(ctx), all, match, inUse, keepLayers)
 	if err != nil {
 		err = fmt.Errorf("cannot prune the images: %w", err)
 	}
 	return removed, reclaimed, err
 }
 
-func (s *Store) prune(ctx context.Context, all bool, inUse InUse, keepLayers func() map[digest.Digest]bool) (removed []Removed, reclaimed int64, err error) {
+func (s *Store) prune(ctx context.Context, all bool, match func(Image) bool, inUse InUse, keepLayers func() map[digest.Digest]bool) (removed []Removed, reclaimed int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before, err := s.blobSizes(ctx)
@@ -41,6 +41,12 @@ func (s *Store) prune(ctx context.Context, all bool, inUse InUse, keepLayers fun
 	for _, e := range entries {
 		if len(e.tags) > 0 && !all || len(inUse(e.id)) > 0 {
 			continue
+		}
+		if match != nil {
+			// What cannot be read matches nothing.
+			if img, _, err := s.image(ctx, e); err != nil || !match(img) {
+				continue
+			}
 		}
 		r, _, err := s.delete(ctx, e, inUse)
 		if err != nil {

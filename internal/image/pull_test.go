@@ -303,7 +303,7 @@ func TestPullWhilePruned(t *testing.T) {
 				return
 			default:
 			}
-			if _, _, err := s.Prune(ctx, true, nobody, nil); err != nil {
+			if _, _, err := s.Prune(ctx, true, nil, nobody, nil); err != nil {
 				t.Error(err)
 				return
 			}
@@ -322,7 +322,7 @@ func TestPullWhilePruned(t *testing.T) {
 	pullers.Wait()
 	close(done)
 	pruner.Wait()
-	if _, _, err := s.Prune(ctx, true, nobody, nil); err != nil {
+	if _, _, err := s.Prune(ctx, true, nil, nobody, nil); err != nil {
 		t.Error(err)
 	}
 	s.empty(t)

@@ -182,7 +182,7 @@ func TestRemoveInUse(t *testing.T) {
 		t.Error(err)
 	}
 	delete(users, a.ID)
-	if _, n, err := s.Prune(ctx, false, inUse, nil); err != nil || n < a.Layers[0].Size {
+	if _, n, err := s.Prune(ctx, false, nil, inUse, nil); err != nil || n < a.Layers[0].Size {
 		t.Errorf("pruned %d bytes, %v", n, err)
 	}
 	s.empty(t)
@@ -201,13 +201,13 @@ func TestPrune(t *testing.T) {
 		t.Fatal(err)
 	}
 	used := func(id digest.Digest) []string { return []string{"c"} }
-	if removed, _, err := s.Prune(ctx, true, used, func() map[digest.Digest]bool { return map[digest.Digest]bool{stray.DiffID: true} }); err != nil || len(removed) != 0 {
+	if removed, _, err := s.Prune(ctx, true, nil, used, func() map[digest.Digest]bool { return map[digest.Digest]bool{stray.DiffID: true} }); err != nil || len(removed) != 0 {
 		t.Fatalf("%v %v", removed, err)
 	}
 	if _, err := os.Stat(stray.Path); err != nil {
 		t.Fatal(err)
 	}
-	removed, n, err := s.Prune(ctx, false, nobody, nil)
+	removed, n, err := s.Prune(ctx, false, nil, nobody, nil)
 	if err != nil || !slices.Equal(removed, []Removed{{Deleted: a.ID.String()}}) || n < stray.Size+a.Layers[1].Size {
 		t.Fatalf("%v %d %v", removed, n, err)
 	}
@@ -217,7 +217,7 @@ func TestPrune(t *testing.T) {
 	if _, err := s.Get(ctx, b.ID.String()); err != nil {
 		t.Fatal(err)
 	}
-	removed, _, err = s.Prune(ctx, true, nobody, nil)
+	removed, _, err = s.Prune(ctx, true, nil, nobody, nil)
 	if err != nil || len(removed) != 3 {
 		t.Fatalf("%v %v", removed, err)
 	}
