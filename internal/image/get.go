@@ -47,6 +47,10 @@ func (s *Store) Get(ctx context.Context, refOrID string) (Image, error) {
 	return img, err
 }
 
+// noSuchImage are Docker's words. Clients look for them as they are: docker-py
+// tells by them what it is that was not found.
+const noSuchImage = "No such image"
+
 // find looks up an image, as Get says. The entry's target is the manifest that
 // the given name stands for.
 func (c *catalog) find(refOrID string) (*entry, error) {
@@ -61,7 +65,7 @@ func (c *catalog) find(refOrID string) (*entry, error) {
 	}
 	e, err := c.byPrefix(refOrID)
 	if e == nil && err == nil {
-		err = fmt.Errorf("no such image: %s; see `abode images`, or get it with `abode pull`: %w", clean(refOrID), errdefs.ErrNotFound)
+		err = fmt.Errorf("%s: %s; see `abode images`, or get it with `abode pull`: %w", noSuchImage, clean(refOrID), errdefs.ErrNotFound)
 	}
 	return e, err
 }

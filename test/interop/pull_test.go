@@ -63,7 +63,7 @@ func TestPull(t *testing.T) {
 	if !strings.Contains(removed, "Untagged: "+tag) {
 		t.Errorf("rmi prints\n%s", removed)
 	}
-	fails(t, []string{"no such image"}, "inspect", "--type", "image", tag)
+	fails(t, []string{"No such image"}, "inspect", "--type", "image", tag)
 }
 
 // A platform that is asked for is the one that comes; one that the image does
@@ -158,7 +158,7 @@ func TestCorruptBlob(t *testing.T) {
 			if left := added(before, stored(t)); len(left) > 0 {
 				t.Errorf("the pull left behind %v", left)
 			}
-			fails(t, []string{"no such image"}, "inspect", "--type", "image", tag)
+			fails(t, []string{"No such image"}, "inspect", "--type", "image", tag)
 			writeFile(t, r.blob(d), good)
 		})
 	}
