@@ -28,6 +28,9 @@ func (s *server) imageRoutes() []route {
 		{"POST", "/images/prune", s.imagesPrune},
 		{"GET", "/images/{name:.*}/json", s.imagesInspect},
 		{"GET", "/images/{name:.*}/history", s.imagesHistory},
+		{"GET", "/images/{name:.*}/attestations", func(http.ResponseWriter, *http.Request) error {
+			return later("tell an image's attestations", "The registry has them")
+		}},
 		{"GET", "/images/{name:.*}/get", s.imagesSave},
 		{"POST", "/images/{name:.*}/tag", s.imagesTag},
 		{"POST", "/images/{name:.*}/push", s.imagesPush},
