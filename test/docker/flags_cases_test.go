@@ -130,8 +130,11 @@ var runCases = []feature{
 		equal(t, "logs", cli(t, "logs", "--details", name), "C=d,a=b,tag=mine seen")
 	}},
 	{name: "--publish", prove: func(t *testing.T, w wall) {
-		port := freePort(t)
-		w.serving(t, "127.0.0.1:"+port, "--publish", "127.0.0.1:"+port+":8080")
+		address, err := freeAddress()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.serving(t, address, "--publish", address+":8080")
 	}},
 	{name: "--publish-all", prove: func(t *testing.T, w wall) {
 		w.serving(t, "", "--publish-all", "--expose", "8080")

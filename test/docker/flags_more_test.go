@@ -120,7 +120,7 @@ func network(t *testing.T, flags ...string) (name, prefix string) {
 	return name, prefix
 }
 
-func read(t *testing.T, s string, v any) {
+func read(t testing.TB, s string, v any) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(s), v); err != nil {
 		t.Fatalf("%v in %s", err, s)

@@ -37,6 +37,7 @@ var (
 	docker string // the command
 	// hub is a registry's address, and private that of one for who logs in.
 	hub, private string
+	metrics      string // where the daemon serves them
 )
 
 const user, password = "ann", "secret"
@@ -59,7 +60,11 @@ func TestMain(m *testing.M) {
 		closed, end := serve(authorized(registry.New(registry.Logger(quiet))))
 		defer end()
 		hub, private = open, closed
-		return harness.Main(m, &engine)
+		if metrics, err = freeAddress(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return harness.Main(m, &engine, "--metrics-addr", metrics)
 	}())
 }
 
@@ -180,14 +185,12 @@ func eventually(t testing.TB, what string, f func() bool) {
 	}
 }
 
-// freePort is one of loopback on which nobody listens.
-func freePort(t testing.TB) string {
-	t.Helper()
+// freeAddress is one of loopback on which nobody listens.
+func freeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+	return l.Addr().String(), nil
 }
