@@ -13,6 +13,7 @@ import (
 )
 
 func containerEndpoints() []feature {
+	pauses := together(pauses)
 	return []feature{
 		{name: "GET /containers/json", prove: containersList, note: "all filters; `isolation` is one too"},
 		{name: "POST /containers/create", prove: containersCreate, note: "what of HostConfig is not there is refused, see the flags"},

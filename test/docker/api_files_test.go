@@ -14,6 +14,7 @@ import (
 )
 
 func fileEndpoints() []feature {
+	archives := together(archives)
 	return []feature{
 		{name: "GET /containers/{id}/changes", prove: func(t *testing.T, w wall) {
 			id := w.script(t, "touch /tmp/added; rm /bin/yes")

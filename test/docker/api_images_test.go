@@ -12,13 +12,14 @@ import (
 )
 
 func imageEndpoints() []feature {
+	archives := together(imagesSave)
 	list := []feature{
 		{name: "GET /images/json", prove: imagesList},
 		{name: "POST /images/create", note: "a pull with `fromImage`, an import with `fromSrc=-`", prove: imagesCreate},
 		{name: "GET /images/{name}/json", prove: func(t *testing.T, _ wall) {
 			var img image.InspectResponse
 			does(t, 200, &img, "GET", "/images/busybox/json", nil)
-			if !slices.Equal(img.RepoTags, []string{"busybox:latest"}) || img.Os != "linux" || img.Architecture == "" || img.Size == 0 || len(img.RootFS.Layers) != 1 || !slices.Equal(img.Config.Cmd, []string{"/bin/sh"}) {
+			if !slices.Contains(img.RepoTags, "busybox:latest") || img.Os != "linux" || img.Architecture == "" || img.Size == 0 || len(img.RootFS.Layers) != 1 || !slices.Equal(img.Config.Cmd, []string{"/bin/sh"}) {
 				t.Errorf("%+v", img)
 			}
 			does(t, 200, nil, "GET", "/images/"+img.ID+"/json", nil)
@@ -28,7 +29,7 @@ func imageEndpoints() []feature {
 			var h []image.HistoryResponseItem
 			does(t, 200, &h, "GET", "/images/busybox/history", nil)
 			equal(t, "its length", len(h), 1)
-			equal(t, "its tags", strings.Join(h[0].Tags, " "), "busybox:latest")
+			equal(t, "whether its name is there", slices.Contains(h[0].Tags, "busybox:latest"), true)
 			says(t, 404, noImage("nosuch"), "GET", "/images/nosuch/history", nil)
 		}},
 		{name: "POST /images/{name}/tag", prove: func(t *testing.T, _ wall) {
@@ -46,9 +47,9 @@ func imageEndpoints() []feature {
 			says(t, 404, "cannot remove removed:v1: "+noImage("removed:v1"), "DELETE", "/images/removed:v1", nil)
 		}},
 		{name: "POST /images/prune", prove: imagesPrune},
-		{name: "GET /images/{name}/get", prove: imagesSave},
-		{name: "GET /images/get", prove: imagesSave},
-		{name: "POST /images/load", prove: imagesSave},
+		{name: "GET /images/{name}/get", prove: archives},
+		{name: "GET /images/get", prove: archives},
+		{name: "POST /images/load", prove: archives},
 	}
 	for i := range list {
 		list[i].once = true

@@ -85,6 +85,7 @@ func makeVolume(t testing.TB, name string, labels map[string]string) (v volume.V
 }
 
 func networkEndpoints() []feature {
+	connects := together(connects)
 	list := []feature{
 		{name: "GET /networks", once: true, prove: func(t *testing.T, _ wall) {
 			n := makeNetwork(t, map[string]any{"Labels": map[string]string{"of": "list"}})

@@ -57,6 +57,29 @@ func prove(t *testing.T, features []feature) {
 	}
 }
 
+// together is a proof of several features at once, which is made once on each
+// wall.
+func together(prove func(t *testing.T, w wall)) func(t *testing.T, w wall) {
+	type proof struct {
+		sync.Once
+		held bool
+	}
+	proofs := map[wall]*proof{}
+	for _, w := range walls {
+		proofs[w] = new(proof)
+	}
+	return func(t *testing.T, w wall) {
+		p := proofs[w]
+		p.Do(func() {
+			prove(t, w)
+			p.held = !t.Failed() && !t.Skipped()
+		})
+		if !p.held {
+			t.Error("the proof has failed that this shares with others")
+		}
+	}
+}
+
 // table writes the rows.
 func table(title string, features []feature) string {
 	features = slices.Clone(features)
