@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	goruntime "runtime"
 	"slices"
 	"strings"
 
@@ -233,21 +232,16 @@ func inMounts(ns *os.File, f func() error) error {
 	if ns == nil {
 		return f()
 	}
-	failed := make(chan error)
-	go func() {
-		goruntime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		failed <- func() error {
-			// Threads share their root and working directory until they do not.
-			if err := unix.Unshare(unix.CLONE_FS); err != nil {
-				return fmt.Errorf("cannot leave the agent's root: %w", err)
-			}
-			if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS); err != nil {
-				return fmt.Errorf("cannot enter the host's mount namespace: %w", err)
-			}
-			return f()
-		}()
-	}()
-	return <-failed
+	return onThread(func() error {
+		// Threads share their root and working directory until they do not.
+		if err := unix.Unshare(unix.CLONE_FS); err != nil {
+			return fmt.Errorf("cannot leave the agent's root: %w", err)
+		}
+		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS); err != nil {
+			return fmt.Errorf("cannot enter the host's mount namespace: %w", err)
+		}
+		return f()
+	})
 }
 
 // bindMapped clones a tree of mounts with the owners mapped into userns. File

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	goruntime "runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -277,22 +276,17 @@ func asOwner(uid, gid int, f func() error) error {
 	if uid == 0 && gid == 0 {
 		return f()
 	}
-	failed := make(chan error)
-	go func() {
-		goruntime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		failed <- func() error {
-			head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-			var caps [2]unix.CapUserData
-			if err := unix.Capget(&head, &caps[0]); err != nil {
-				return fmt.Errorf("cannot read capabilities: %w", err)
-			}
-			unix.RawSyscall(unix.SYS_SETFSGID, uintptr(gid), 0, 0)
-			unix.RawSyscall(unix.SYS_SETFSUID, uintptr(uid), 0, 0)
-			if err := unix.Capset(&head, &caps[0]); err != nil { // setfsuid dropped some
-				return fmt.Errorf("cannot keep capabilities: %w", err)
-			}
-			return f()
-		}()
-	}()
-	return <-failed
+	return onThread(func() error {
+		head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var caps [2]unix.CapUserData
+		if err := unix.Capget(&head, &caps[0]); err != nil {
+			return fmt.Errorf("cannot read capabilities: %w", err)
+		}
+		unix.RawSyscall(unix.SYS_SETFSGID, uintptr(gid), 0, 0)
+		unix.RawSyscall(unix.SYS_SETFSUID, uintptr(uid), 0, 0)
+		if err := unix.Capset(&head, &caps[0]); err != nil { // setfsuid dropped some
+			return fmt.Errorf("cannot keep capabilities: %w", err)
+		}
+		return f()
+	})
 }
