@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -118,14 +117,11 @@ func (c *createFlags) hostConfig(set *pflag.FlagSet) (*container.HostConfig, err
 		UsernsMode: container.UsernsMode(c.userns), PidMode: container.PidMode(c.pid), IpcMode: container.IpcMode(c.ipc),
 		UTSMode: container.UTSMode(c.uts), CgroupnsMode: container.CgroupnsMode(c.cgroupns),
 		Isolation: container.Isolation(c.isolation), Tmpfs: flags.Tmpfs(c.tmpfs),
-		DNSSearch: c.dnsSearch, DNSOptions: c.dnsOptions, NetworkMode: container.NetworkMode(c.network),
+		DNSSearch: c.dnsSearch, DNSOptions: c.dnsOptions, Links: c.links,
 		Resources: container.Resources{
 			Memory: int64(c.memory), MemorySwap: int64(c.memorySwap), MemoryReservation: int64(c.memoryReservation),
 			NanoCPUs: int64(c.cpus), CPUShares: c.cpuShares, CpusetCpus: c.cpuset,
 		},
-	}
-	if host.NetworkMode == "" {
-		host.NetworkMode = network.NetworkDefault
 	}
 	if set.Changed("init") {
 		host.Init = &c.init
@@ -229,47 +225,17 @@ func (c *createFlags) files(config *container.Config, host *container.HostConfig
 	return nil
 }
 
-// fixedAddresses reads --ip and --ip6; nil when neither is given.
-func fixedAddresses(four, six string) (*network.EndpointIPAMConfig, error) {
-	if four == "" && six == "" {
-		return nil, nil
-	}
-	var conf network.EndpointIPAMConfig
-	var err error
-	if four != "" {
-		if conf.IPv4Address, err = netip.ParseAddr(four); err != nil || !conf.IPv4Address.Is4() {
-			return nil, fmt.Errorf("invalid IPv4 address %q for --ip", four)
-		}
-	}
-	if six != "" {
-		if conf.IPv6Address, err = netip.ParseAddr(six); err != nil || !conf.IPv6Address.Is6() {
-			return nil, fmt.Errorf("invalid IPv6 address %q for --ip6", six)
-		}
-	}
-	return &conf, nil
-}
-
-// networking holds what is asked of the one network a container joins.
+// networking holds what is asked of the networks that a container joins, of
+// which the first is told in host too.
 func (c *createFlags) networking(host *container.HostConfig) (*network.NetworkingConfig, error) {
-	var e network.EndpointSettings
-	var err error
-	if e.IPAMConfig, err = fixedAddresses(c.ip, c.ip6); err != nil {
+	first := flags.Endpoint{Aliases: c.aliases, IP: c.ip, IP6: c.ip6, MAC: c.mac}
+	name, all, err := flags.Networks(c.networks, first)
+	if err != nil {
 		return nil, err
 	}
-	if c.mac != "" {
-		mac, err := net.ParseMAC(c.mac)
-		if err != nil {
-			return nil, fmt.Errorf("invalid MAC address %q: expected 6 bytes such as 02:42:ac:11:00:02", c.mac)
-		}
-		e.MacAddress = network.HardwareAddr(mac)
-	}
-	e.Aliases = c.aliases
-	if e.IPAMConfig == nil && e.MacAddress == nil && len(e.Aliases) == 0 {
+	host.NetworkMode = container.NetworkMode(name)
+	if len(all) == 0 {
 		return nil, nil
 	}
-	name := string(host.NetworkMode)
-	if host.NetworkMode.IsDefault() {
-		name = network.NetworkBridge
-	}
-	return &network.NetworkingConfig{EndpointsConfig: map[string]*network.EndpointSettings{name: &e}}, nil
+	return &network.NetworkingConfig{EndpointsConfig: all}, nil
 }

@@ -36,9 +36,10 @@ type createFlags struct {
 	// its files
 	volumes, mounts, tmpfs []string
 	// its network
-	publish, expose, dns, dnsSearch, dnsOptions, aliases []string
-	publishAll                                           bool
-	network, mac, ip, ip6                                string
+	publish, expose, dns, dnsSearch, dnsOptions []string
+	publishAll                                  bool
+	networks, aliases, links                    []string
+	mac, ip, ip6                                string
 	// its output
 	logDriver string
 	logOpts   []string
@@ -123,13 +124,14 @@ func (c *createFlags) register(f *pflag.FlagSet) {
 	f.StringArrayVar(&c.dns, "dns", nil, "DNS server")
 	f.StringArrayVar(&c.dnsSearch, "dns-search", nil, "DNS search domain")
 	f.StringArrayVar(&c.dnsOptions, "dns-option", nil, "DNS resolver option")
-	f.StringVar(&c.network, "network", "", "network to join (bridge, host, none, container:NAME, or one of network create)")
-	f.StringVar(&c.network, "net", "", "same as --network")
+	f.StringArrayVar(&c.networks, "network", nil, "network to join (bridge, host, none, container:NAME, or one of network create); of several the first has eth0")
+	f.StringArrayVar(&c.networks, "net", nil, "same as --network")
 	_ = f.MarkHidden("net")
 	f.StringArrayVar(&c.aliases, "network-alias", nil, "further DNS name on the network")
 	f.StringVar(&c.mac, "mac-address", "", "MAC address")
 	f.StringVar(&c.ip, "ip", "", "IPv4 address")
 	f.StringVar(&c.ip6, "ip6", "", "IPv6 address, in a network with --ipv6")
+	f.StringArrayVar(&c.links, "link", nil, "another name for a container of the network (NAME[:ALIAS])")
 
 	f.StringVar(&c.logDriver, "log-driver", "", "how output is kept (json-file, local: the same; none: not at all)")
 	f.StringArrayVar(&c.logOpts, "log-opt", nil, "how much of it (max-size=10m, max-file=3), and what `logs --details` tells (labels=, env=, tag=)")

@@ -3,29 +3,31 @@ package main
 import (
 	"context"
 
-	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 	"github.com/spf13/cobra"
+
+	"github.com/abode-run/abode/internal/cli/flags"
 )
 
 func newNetworkConnect(a *app) *cobra.Command {
-	var aliases []string
-	var ip, ip6 string
+	var e flags.Endpoint
 	cmd := &cobra.Command{
-		Use: "connect [OPTIONS] NETWORK CONTAINER", Short: "Put a container that does not run into a network",
-		Long: `Put a container or virtual machine that does not run, and is in no network, into
-one. It is there from its next start on.`,
-		Example: `  abode network disconnect bridge web
-  abode network connect --alias www shop web`,
+		Use: "connect [OPTIONS] NETWORK CONTAINER", Short: "Put a container into a network",
+		Long: `Put a container or virtual machine into a network, beside those that it is in.
+One that runs gets another interface at once, one that does not at its next start.`,
+		Example: `  abode network connect shop web
+  abode network connect --alias www --ip 10.9.0.7 shop web`,
 		Args: exactly(2),
 	}
-	cmd.Flags().StringArrayVar(&aliases, "alias", nil, "another name in the network")
-	cmd.Flags().StringVar(&ip, "ip", "", "address in the network")
-	cmd.Flags().StringVar(&ip6, "ip6", "", "IPv6 address in the network")
+	f := cmd.Flags()
+	f.StringArrayVar(&e.Aliases, "alias", nil, "another name in the network")
+	f.StringArrayVar(&e.Links, "link", nil, "what it calls another one there (NAME[:ALIAS])")
+	f.StringVar(&e.IP, "ip", "", "IPv4 address in the network")
+	f.StringVar(&e.IP6, "ip6", "", "IPv6 address in the network")
+	f.IntVar(&e.Priority, "gw-priority", 0, "the network of the highest has the default route")
 	cmd.RunE = a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
-		ep := &network.EndpointSettings{Aliases: aliases}
-		var err error
-		if ep.IPAMConfig, err = fixedAddresses(ip, ip6); err != nil {
+		ep, err := e.Settings()
+		if err != nil {
 			return err
 		}
 		_, err = c.NetworkConnect(ctx, args[0], client.NetworkConnectOptions{Container: args[1], EndpointConfig: ep})
@@ -37,9 +39,9 @@ one. It is there from its next start on.`,
 func newNetworkDisconnect(a *app) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
-		Use: "disconnect [OPTIONS] NETWORK CONTAINER", Short: "Take a container that does not run out of its network",
-		Long: `Take a container or virtual machine that does not run out of its network. It is
-in none then, until it is connected to one.`,
+		Use: "disconnect [OPTIONS] NETWORK CONTAINER", Short: "Take a container out of a network",
+		Long: `Take a container or virtual machine out of a network. One that runs loses the
+interface at once.`,
 		Example: `  abode network disconnect bridge web`,
 		Args:    exactly(2),
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // Version is the protocol's version. A daemon refuses an agent of another one.
-const Version = 8
+const Version = 9
 
 // MaxFrame bounds a request or response frame, in bytes.
 const MaxFrame = 8 << 20
@@ -32,6 +32,7 @@ const (
 	MethodUpdate = "update" // UpdateRequest
 	MethodStats  = "stats"  // IDRequest → StatsResponse
 	MethodTop    = "top"    // IDRequest → TopResponse
+	MethodRewire = "rewire" // RewireRequest
 
 	// A process is named by its container's ID and an exec ID, which is empty
 	// for the container's own process. It is created, then attached to by
@@ -80,7 +81,7 @@ type WakeRequest struct {
 // PrepareRequest says what is known of a container to come.
 type PrepareRequest struct {
 	// NIC is the interface of the kernel's own network namespace that it will
-	// have as its only one (CreateRequest.Links). What was prepared with it
+	// have as its first one (CreateRequest.Links). What was prepared with it
 	// before ends.
 	NIC string
 	// Comes says that NIC is not there yet: the caller makes it in the network
@@ -226,14 +227,31 @@ type File struct {
 }
 
 // Link is a network interface that exists on the agent's kernel and that the
-// agent moves into the container.
+// agent moves into the container, or one that it makes.
 type Link struct {
-	Name      string   // as it is now
+	Name string // as it is now; one that is made: of the kernel's device above which it lies
+	// Above says that it is made, as one that sends and receives with its own
+	// MAC through that device, wherever that is.
+	Above     bool     `json:",omitempty"`
 	NewName   string   // in the container: eth0
 	MAC       string   `json:",omitempty"` // set when given
 	MTU       int      `json:",omitempty"`
 	Addresses []string // CIDR
 	Gateways  []string `json:",omitempty"` // default routes, one for each family at most
+}
+
+// RewireRequest changes the network of a running container, in this order.
+type RewireRequest struct {
+	ID     string
+	Remove []string // interfaces, by their names in the container; the kernel's own device is kept for later
+	Add    []Link
+	// Default is the interface of the default routes, with those as its
+	// Gateways, when that changes; nil: it does not. An empty Name: there are
+	// none.
+	Default *Link `json:",omitempty"`
+	// Files are those of the container whose content changes. What the workload
+	// has written itself stays as it is.
+	Files []File `json:",omitempty"`
 }
 
 // ProcessRequest names a process.

@@ -91,7 +91,7 @@ func (c *Container) launch(ctx context.Context, k kernel.Kernel, create *agent.C
 			return started, nil, err
 		}
 		req.Create = nil
-		c.join(ctx, k, list[1:])
+		c.serve(ctx, k, list[1:])
 	}
 	told = make(chan agent.Exit, 1)
 	first.exited = func(exit agent.Exit) {
@@ -104,8 +104,8 @@ func (c *Container) launch(ctx context.Context, k kernel.Kernel, create *agent.C
 	return started, told, err
 }
 
-// join connects those who waited for a start.
-func (c *Container) join(ctx context.Context, k kernel.Kernel, list []*pending) {
+// serve connects those who waited for a start.
+func (c *Container) serve(ctx context.Context, k kernel.Kernel, list []*pending) {
 	for _, p := range list {
 		if err := p.connect(ctx, k.Agent(), agent.ProcessRequest{ID: c.id}, p.to); err != nil {
 			c.e.log.Warn("a client cannot be attached", "container", c.id, "error", err)

@@ -204,7 +204,7 @@ func asked(set func(*container.Config, *container.HostConfig), can kernel.Capabi
 		return "", err
 	}
 	normalise(rec.Config, rec.Host)
-	req, err := rec.request(&network.Attachment{NIC: "x", DNS: []string{"172.30.0.1"}, Addresses: []string{"172.30.0.5/16"}})
+	req, err := rec.request(&attachments{Places: []place{{Network: defaultNetwork, Attachment: network.Attachment{NIC: "x", DNS: []string{"172.30.0.1"}, Addresses: []string{"172.30.0.5/16"}}}}})
 	if err != nil {
 		return "", err
 	}

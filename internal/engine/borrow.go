@@ -49,7 +49,7 @@ func (c *Container) borrow(ctx context.Context) (client *agent.Client, back func
 			c.e.log.Warn("the end of a borrowed kernel is not recorded", "container", c.id, "error", err)
 		}
 	})
-	k, err := c.place(ctx, wall, rec, nil, &cu)
+	k, err := c.place(ctx, wall, rec, &attachments{}, &cu)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -60,7 +60,7 @@ func (c *Container) borrow(ctx context.Context) (client *agent.Client, back func
 			c.e.log.Warn("the files of a stopped container stay mounted", "container", c.id, "error", err)
 		}
 	})
-	req, err := c.describe(k, rec.unstarted(), nil)
+	req, err := c.describe(k, rec.unstarted(), &attachments{})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,9 +1,11 @@
 package engine
 
 import (
-	"context"
-	"fmt"
+	"cmp"
+	"maps"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
@@ -18,35 +20,18 @@ const defaultNetwork = "bridge"
 
 // endpoint is a container's place in a network, as it was asked for.
 type endpoint struct {
-	Network string // its ID, or defaultNetwork
-	Name    string
-	Aliases []string   `json:",omitempty"`
-	MAC     string     `json:",omitempty"`
-	Address netip.Addr `json:",omitzero"`
-	// Address6 is the IPv6 one.
-	Address6 netip.Addr `json:",omitzero"`
-}
-
-// place is the container's place in its network, or an endpoint that tells
-// that it has the host's or none.
-func (rec *record) place() endpoint {
-	if len(rec.Endpoints) > 0 {
-		return rec.Endpoints[0]
-	}
-	n := networkName(rec.Config, rec.Host)
-	if rec.Disconnected {
-		n = "none"
-	}
-	return endpoint{Network: n, Name: n}
-}
-
-// attached says whether it is a place in a network of the engine's.
-func (p endpoint) attached() bool {
-	return p.Network != "host" && p.Network != "none" && !container.NetworkMode(p.Network).IsContainer()
+	Network  string // its ID, or defaultNetwork
+	Name     string
+	Aliases  []string          `json:",omitempty"`
+	Links    map[string]string `json:",omitempty"` // what the container calls others there: their names
+	MAC      string            `json:",omitempty"`
+	Address  netip.Addr        `json:",omitzero"`
+	Address6 netip.Addr        `json:",omitzero"`  // the IPv6 one
+	Priority int               `json:",omitempty"` // as the one with the default route; the highest wins
 }
 
 // defined says whether users have made the network.
-func (p endpoint) defined() bool { return p.attached() && p.Network != defaultNetwork }
+func (p endpoint) defined() bool { return p.Network != defaultNetwork }
 
 // id is the network's for clients.
 func (p endpoint) id() string {
@@ -56,73 +41,123 @@ func (p endpoint) id() string {
 	return NetworkID(p.Network)
 }
 
-// endpoints finds the network that was asked for, and reads what was asked of
-// the place in it.
-func (e *Engine) endpoints(rec *record, net *apinetwork.NetworkingConfig) error {
-	place := rec.place()
-	if place.defined() {
-		n, err := e.networks.Find(place.Name)
-		if err != nil {
-			// Not ErrNotFound: to a create that fails so, clients answer with a pull.
-			return invalid("network %s not found; abode network create makes one", place.Name)
+// networked says whether the container can be in the engine's networks: it has
+// neither the host's network nor another container's, nor chosen to have none.
+func (rec *record) networked() bool { return attachable(networkName(rec.Config, rec.Host)) }
+
+func attachable(network string) bool {
+	return network != "host" && network != "none" && !container.NetworkMode(network).IsContainer()
+}
+
+// endpoint is the container's in a network, or nil.
+func (rec *record) endpoint(network string) *endpoint {
+	for i := range rec.Endpoints {
+		if rec.Endpoints[i].Network == network {
+			return &rec.Endpoints[i]
 		}
-		place.Network, place.Name = n.ID, n.Name
-	}
-	if net != nil {
-		for name, ep := range net.EndpointsConfig {
-			if err := e.checkEndpoint(rec.Host, place, name); err != nil {
-				return err
-			}
-			if ep == nil {
-				continue
-			}
-			if !place.attached() {
-				if err := checkUnattached(ep); err != nil {
-					return err
-				}
-				continue
-			}
-			if err := place.read(ep); err != nil {
-				return err
-			}
-		}
-	}
-	if err := e.checkAddress6(place); err != nil {
-		return err
-	}
-	if place.attached() {
-		rec.Endpoints = []endpoint{place}
 	}
 	return nil
 }
 
-// checkEndpoint refuses what is asked of another network than the container's.
-func (e *Engine) checkEndpoint(h *container.HostConfig, place endpoint, name string) error {
-	switch {
-	case name == place.Name, name == string(h.NetworkMode), name == "default" && place.Network == defaultNetwork:
+// plain says whether the container is in the default network alone.
+func (rec *record) plain() bool {
+	return len(rec.Endpoints) == 1 && !rec.Endpoints[0].defined()
+}
+
+// gateway is the network that a container's way out leads through, and by which
+// its ports are published: the one of the highest priority, and of several the
+// first by name, as with Docker; empty: none leads out.
+func (e *Engine) gateway(list []endpoint) string {
+	out := slices.DeleteFunc(slices.Clone(list), func(p endpoint) bool {
+		if !p.defined() {
+			return false
+		}
+		n, err := e.networks.Find(p.Network)
+		return err != nil || n.Internal
+	})
+	if len(out) == 0 {
+		return ""
+	}
+	return slices.MinFunc(out, func(a, b endpoint) int {
+		return cmp.Or(cmp.Compare(b.Priority, a.Priority), strings.Compare(a.Name, b.Name))
+	}).Network
+}
+
+// endpoints finds the networks that were asked for, and reads what was asked of
+// the places in them. The one of HostConfig is the first.
+func (e *Engine) endpoints(rec *record, net *apinetwork.NetworkingConfig) error {
+	mode := networkName(rec.Config, rec.Host)
+	settings := map[string]*apinetwork.EndpointSettings{}
+	if net != nil {
+		maps.Copy(settings, net.EndpointsConfig)
+	}
+	if !attachable(mode) {
+		if len(rec.Host.Links) > 0 {
+			return invalid("conflicting options: %s type networking can't be used with links. This would result in undefined behavior", mode)
+		}
+		for name, ep := range settings {
+			if name != mode && name != string(rec.Host.NetworkMode) {
+				return invalid("conflicting options: cannot attach both user-defined and non-user-defined network-modes")
+			}
+			if ep == nil {
+				continue
+			}
+			if err := checkUnattached(ep); err != nil {
+				return err
+			}
+		}
 		return nil
-	case name == defaultNetwork, name == "default":
-	default:
-		n, err := e.networks.Find(name)
+	}
+	names := slices.DeleteFunc(slices.Sorted(maps.Keys(settings)), func(n string) bool { return n == mode })
+	for _, name := range append([]string{mode}, names...) {
+		p, err := e.placeIn(name)
 		if err != nil {
+			// Not ErrNotFound: to a create that fails so, clients answer with a pull.
 			return invalid("network %s not found; abode network create makes one", name)
 		}
-		if n.ID == place.Network {
-			return nil
+		if !attachable(p.Network) {
+			return invalid("conflicting options: cannot attach both user-defined and non-user-defined network-modes")
+		}
+		if rec.endpoint(p.Network) == nil {
+			rec.Endpoints = append(rec.Endpoints, p)
+		}
+		if ep := settings[name]; ep != nil {
+			at := rec.endpoint(p.Network)
+			if err := at.read(ep); err != nil {
+				return err
+			}
+			if err := e.checkAddress6(*at); err != nil {
+				return err
+			}
 		}
 	}
-	return instead("name one with --network; containers that are to reach each other join the same one", "a container in several networks (%s and %s)", place.Name, name)
+	return e.legacyLinks(rec)
+}
+
+// placeIn is a place in the network of a name or an ID.
+func (e *Engine) placeIn(network string) (endpoint, error) {
+	if network == "default" {
+		network = defaultNetwork
+	}
+	for _, name := range []string{defaultNetwork, "host", "none"} {
+		if network == name || network == NetworkID(name) {
+			return endpoint{Network: name, Name: name}, nil
+		}
+	}
+	n, err := e.networks.Find(network)
+	return endpoint{Network: n.ID, Name: n.Name}, err
 }
 
 // read takes over what a client asks of the place.
 func (p *endpoint) read(ep *apinetwork.EndpointSettings) error {
-	if len(ep.Links) > 0 {
-		return instead("containers of the network reach each other by name, and by --network-alias", "--link")
-	}
 	if len(ep.DriverOpts) > 0 {
 		return later("a driver option of an endpoint")
 	}
+	if err := p.link(ep.Links); err != nil {
+		return err
+	}
 	p.Aliases = append(p.Aliases, ep.Aliases...)
+	p.Priority = ep.GwPriority
 	if len(ep.MacAddress) > 0 {
 		p.MAC = ep.MacAddress.String()
 	}
@@ -145,47 +180,32 @@ func (p *endpoint) read(ep *apinetwork.EndpointSettings) error {
 // fixed says whether the user names an address of the place.
 func (p endpoint) fixed() bool { return p.Address.IsValid() || p.Address6.IsValid() }
 
-// join returns the network of a container, which is not removed before leave.
-func (e *Engine) join(rec *record) (*network.Network, error) {
-	p := rec.place()
-	if !p.defined() {
-		return e.network, nil
+// networkRequest says what place the container needs. The links of the host are
+// the caller's to add, and the ports where they are published.
+func (rec *record) networkRequest(p *endpoint) network.Request {
+	return network.Request{
+		ID:       rec.ID,
+		Hostname: rec.Config.Hostname,
+		Names:    rec.dnsNames(p),
+		Links:    p.Links,
+		MAC:      p.MAC,
+		Address:  p.Address,
+		Address6: p.Address6,
 	}
-	n, err := e.networks.Use(p.Network, rec.ID, rec.Name)
-	if err != nil {
-		return nil, fmt.Errorf("cannot set up the container's network %s: %w", p.Name, err)
-	}
-	return n, nil
 }
 
-// leave takes a container's place in its network away, if it has one.
-func (e *Engine) leave(ctx context.Context, rec *record) error {
-	p := rec.place()
-	if !p.defined() {
-		return e.network.Detach(ctx, rec.ID)
+// dnsNames are the names by which others in a network find the container.
+func (rec *record) dnsNames(p *endpoint) []string {
+	names := []string{rec.Name}
+	for _, a := range p.Aliases {
+		if !slices.Contains(names, a) {
+			names = append(names, a)
+		}
 	}
-	defer e.networks.Leave(p.Network, rec.ID)
-	if n := e.networks.Get(p.Network); n != nil {
-		return n.Detach(ctx, rec.ID)
-	}
-	return nil
+	return names
 }
 
-// renamed tells a running container's network of its name.
-func (e *Engine) renamed(rec *record) {
-	n, err := e.join(rec)
-	if err != nil {
-		e.log.Warn("renaming a container", "container", rec.ID, "error", err)
-		return
-	}
-	n.Rename(rec.ID, rec.dnsNames())
-}
-
-// networkEvent tells that a container has joined its network, or left it.
-func (c *Container) networkEvent(action events.Action, rec *record) {
-	p := rec.place()
-	if !p.attached() {
-		return
-	}
-	c.e.events.Publish(events.NetworkEventType, action, p.id(), map[string]string{"container": rec.ID, "name": p.Name, "type": NetworkDriver})
+// networkEvent tells that a container has joined a network, or left it.
+func (e *Engine) networkEvent(action events.Action, id string, p *endpoint) {
+	e.events.Publish(events.NetworkEventType, action, p.id(), map[string]string{"container": id, "name": p.Name, "type": NetworkDriver})
 }

@@ -35,7 +35,8 @@ type Engine struct {
 	layers     *layer.Store
 	volumes    *volume.Store
 	network    *network.Network // the default one
-	networks   *networks.Store  // those that users make
+	taps       *network.Taps
+	networks   *networks.Store // those that users make
 	walls      walls
 	events     events.Broker
 	containers *registry
@@ -104,15 +105,16 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if e.volumes, err = volume.Open(e.dirs.Volumes()); err != nil {
 		return nil, err
 	}
+	e.taps = network.NewTaps(cfg.Bridge)
 	e.network, err = network.Open(ctx, network.Config{
-		Dir: e.dirs.Network(), Bridge: cfg.Bridge, Subnet: cfg.Subnet, Log: cfg.Log,
+		Dir: e.dirs.Network(), Bridge: cfg.Bridge, Subnet: cfg.Subnet, Log: cfg.Log, Beyond: e.beyond,
 		Reserved: func() []netip.Prefix { return e.networks.Subnets() },
 	})
 	if err != nil {
 		return nil, errors.New(plain(err)) // for the user of the daemon that does not start
 	}
 	cu.Add(func() { e.network.Close(context.WithoutCancel(ctx)) })
-	e.networks, err = networks.Open(ctx, networks.Config{Dir: e.dirs.Networks(), Run: e.dirs.NetworksRun(), Bridge: cfg.Bridge, Log: cfg.Log})
+	e.networks, err = networks.Open(ctx, networks.Config{Dir: e.dirs.Networks(), Run: e.dirs.NetworksRun(), Bridge: cfg.Bridge, Beyond: e.beyond, Log: cfg.Log})
 	if err != nil {
 		return nil, err
 	}

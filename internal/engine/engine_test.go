@@ -211,7 +211,7 @@ func (l *lab) nothingHeld(id string) {
 		l.t.Fatal(err)
 	}
 	rec, st := c.snapshot()
-	if st.Attachment != nil || c.kernel != nil {
+	if len(st.Networks.Places) > 0 || st.Networks.Tap != "" || c.kernel != nil {
 		l.t.Errorf("container %s: %+v", id, st)
 	}
 	if _, err := os.Stat(l.dirs.RunDir(runName(rec.Isolation), id)); !errors.Is(err, os.ErrNotExist) {

@@ -121,7 +121,7 @@ func (c *Container) finish(k kernel.Kernel, exit agent.Exit, why string) {
 		c.dropMonitor() // of one that was begun meanwhile
 		c.kernel, done = nil, c.ended
 		st.Health = unchecked(st.Health)
-		st.Phase, st.PID, st.Attachment, st.Ended = phaseExited, 0, nil, nil
+		st.Phase, st.PID, st.Networks, st.Ended = phaseExited, 0, attachments{}, nil
 		st.ExitCode, st.OOMKilled, st.Error, st.FinishedAt = exit.Code, exit.OOMKilled, why, exit.At
 		next = c.plan(st, ran)
 		// As dockerd: also when a restart follows.
@@ -151,7 +151,14 @@ func (c *Container) died(rec *record, exit agent.Exit, ran time.Duration) {
 		"exitCode":     strconv.Itoa(exit.Code),
 		"execDuration": strconv.Itoa(int(ran.Seconds())),
 	})
-	c.networkEvent(events.ActionDisconnect, rec)
+	c.tellJoined(events.ActionDisconnect, rec)
+}
+
+// tellJoined tells of all networks that a container has joined, or left.
+func (c *Container) tellJoined(action events.Action, rec *record) {
+	for i := range rec.Endpoints {
+		c.e.networkEvent(action, rec.ID, &rec.Endpoints[i])
+	}
 }
 
 // giveBack returns what a container has of the host. It goes on after
@@ -168,8 +175,11 @@ func (c *Container) giveBack(k kernel.Kernel, discard bool) {
 	rec, st := c.snapshot()
 	took := newStopwatch(context.Background())
 	detach := func() {
-		if st.Attachment != nil {
-			step("network", func(ctx context.Context) error { return c.e.leave(ctx, rec) })
+		for _, p := range st.Networks.Places {
+			step("network", func(ctx context.Context) error { return c.e.leave(ctx, c.id, p.Network) })
+		}
+		if st.Networks.Tap != "" {
+			step("tap", func(context.Context) error { return c.e.taps.Remove(st.Networks.Tap) })
 		}
 	}
 	var wg sync.WaitGroup

@@ -17,7 +17,7 @@ const fadingMax = 16
 // back.
 func (rec *record) fades() bool {
 	return len(rec.shared()) == 0 && len(rec.Host.PortBindings) == 0 && !rec.Host.PublishAllPorts &&
-		!rec.place().fixed() && rec.place().MAC == "" && !rec.place().defined()
+		(len(rec.Endpoints) == 0 || rec.plain() && !rec.Endpoints[0].fixed() && rec.Endpoints[0].MAC == "")
 }
 
 // discards says whether nothing remains of a removed container's own kernel.

@@ -8,13 +8,12 @@ import (
 	"strings"
 
 	"github.com/abode-run/abode/internal/agent"
-	"github.com/abode-run/abode/internal/network"
 )
 
 // files are those that the engine writes for a container, but for those that
 // the user mounts something over.
-func (rec *record) files(att *network.Attachment) ([]agent.File, error) {
-	hosts, err := rec.hosts(att)
+func (rec *record) files(j *attachments) ([]agent.File, error) {
+	hosts, err := rec.hosts(j)
 	if err != nil {
 		return nil, err
 	}
@@ -24,7 +23,7 @@ func (rec *record) files(att *network.Attachment) ([]agent.File, error) {
 	list := []agent.File{
 		{Path: "/etc/hostname", Mode: 0o644, Content: []byte(rec.Config.Hostname + "\n")},
 		{Path: "/etc/hosts", Mode: 0o644, Content: []byte(hosts)},
-		{Path: "/etc/resolv.conf", Mode: 0o644, Content: []byte(rec.resolvConf(att))},
+		{Path: "/etc/resolv.conf", Mode: 0o644, Content: []byte(rec.resolvConf(j.out()))},
 	}
 	return rec.ownFiles(list), nil
 }
@@ -43,8 +42,9 @@ const defaultHosts = "127.0.0.1\tlocalhost\n" +
 	"ff02::1\tip6-allnodes\n" +
 	"ff02::2\tip6-allrouters\n"
 
-func (rec *record) hosts(att *network.Attachment) (string, error) {
+func (rec *record) hosts(j *attachments) (string, error) {
 	var b strings.Builder
+	out := j.out()
 	if networkName(rec.Config, rec.Host) == "host" {
 		h, err := os.ReadFile("/etc/hosts")
 		if err != nil && !os.IsNotExist(err) {
@@ -61,14 +61,11 @@ func (rec *record) hosts(att *network.Attachment) (string, error) {
 		host, addr, _ := cutHost(e)
 		if addr == hostGateway {
 			addr = "127.0.0.1" // on the host's network
-			if att != nil && len(att.DNS) > 0 {
-				addr = att.DNS[0] // the bridge's, which an internal network has too
+			if out != nil && len(out.DNS) > 0 {
+				addr = out.DNS[0] // the bridge's, which an internal network has too
 			}
 		}
 		fmt.Fprintf(&b, "%s\t%s\n", addr, host)
-	}
-	if att == nil {
-		return b.String(), nil
 	}
 	names := rec.Config.Hostname
 	if d := rec.Config.Domainname; d != "" {
@@ -76,12 +73,14 @@ func (rec *record) hosts(att *network.Attachment) (string, error) {
 	} else if short, _, ok := strings.Cut(names, "."); ok {
 		names += " " + short
 	}
-	for _, a := range att.Addresses {
-		p, err := netip.ParsePrefix(a)
-		if err != nil {
-			return "", fmt.Errorf("cannot use the network's address %q: %w", a, err)
+	for _, at := range j.Places {
+		for _, a := range at.Addresses {
+			p, err := netip.ParsePrefix(a)
+			if err != nil {
+				return "", fmt.Errorf("cannot use the network's address %q: %w", a, err)
+			}
+			fmt.Fprintf(&b, "%s\t%s\n", p.Addr(), names)
 		}
-		fmt.Fprintf(&b, "%s\t%s\n", p.Addr(), names)
 	}
 	return b.String(), nil
 }
@@ -89,11 +88,11 @@ func (rec *record) hosts(att *network.Attachment) (string, error) {
 // resolvConf asks the network's resolver, which knows the containers' names,
 // unless the user names others. Without a place in the network it is the
 // host's.
-func (rec *record) resolvConf(att *network.Attachment) string {
+func (rec *record) resolvConf(at *place) string {
 	h := rec.Host
 	var servers, search, options []string
-	if att != nil {
-		servers, search, options = att.DNS, att.Search, []string{"ndots:0"}
+	if at != nil {
+		servers, search, options = at.DNS, at.Search, []string{"ndots:0"}
 	} else {
 		servers, search, options = hostResolvConf()
 	}

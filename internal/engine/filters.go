@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/abode-run/abode/internal/layer"
+	"github.com/abode-run/abode/internal/network"
 )
 
 // listFilter says which containers are listed: all tests must accept.
@@ -119,8 +120,9 @@ func (e *Engine) listFilter(ctx context.Context, filters map[string]map[string]b
 			})
 		case "network":
 			add(func(_ *Container, rec *record, _ *status) bool {
-				n := rec.place()
-				return slices.ContainsFunc(values, func(v string) bool { return v == n.Name || v != "" && strings.HasPrefix(n.id(), v) })
+				return slices.ContainsFunc(rec.shownEndpoints(), func(n endpoint) bool {
+					return slices.ContainsFunc(values, func(v string) bool { return v == n.Name || v != "" && strings.HasPrefix(n.id(), v) })
+				})
 			})
 		case "publish", "expose":
 			test, err := portFilter(key == "publish", values)
@@ -219,14 +221,10 @@ func portFilter(published bool, values []string) (func(*Container, *record, *sta
 				return true
 			}
 		}
-		if st.Attachment != nil && published {
-			for _, b := range st.Attachment.Ports {
-				if p, ok := apinetwork.PortFrom(b.HostPort, apinetwork.IPProtocol(b.Proto)); ok && want[p] {
-					return true
-				}
-			}
-		}
-		return false
+		return published && slices.ContainsFunc(st.Networks.ports(), func(b network.PortBinding) bool {
+			p, ok := apinetwork.PortFrom(b.HostPort, apinetwork.IPProtocol(b.Proto))
+			return ok && want[p]
+		})
 	}, nil
 }
 

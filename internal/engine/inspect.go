@@ -14,8 +14,6 @@ import (
 	"github.com/moby/moby/api/types/mount"
 	apinetwork "github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/api/types/storage"
-
-	"github.com/abode-run/abode/internal/network"
 )
 
 // Driver is the name of the way in which file systems are kept.
@@ -43,13 +41,13 @@ func (e *Engine) Inspect(ctx context.Context, name string, size bool) (container
 		Driver:          Driver,
 		Platform:        "linux",
 		ExecIDs:         c.execIDs(),
-		HostConfig:      rec.Host,
+		HostConfig:      rec.inspectHost(),
 		GraphDriver:     &storage.DriverData{Name: Driver, Data: map[string]string{"Dir": string(c.dir)}},
 		Mounts:          e.inspectMounts(rec),
 		Config:          rec.Config,
-		NetworkSettings: &container.NetworkSettings{Networks: rec.endpoints(&st), Ports: rec.portMap(st.Attachment)},
+		NetworkSettings: &container.NetworkSettings{Networks: rec.endpoints(&st), Ports: rec.portMap(&st.Networks)},
 	}
-	if st.Attachment != nil {
+	if len(st.Networks.Places) > 0 {
 		res.NetworkSettings.SandboxID = rec.ID
 	}
 	if rec.Host.LogConfig.Type == logNone {
@@ -123,59 +121,89 @@ func NetworkID(name string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// endpoints describes the container's place in its network.
+// shownEndpoints are the container's places for clients: Docker calls the host's
+// network one, and having none.
+func (rec *record) shownEndpoints() []endpoint {
+	if mode := networkName(rec.Config, rec.Host); !attachable(mode) && (mode == "host" || mode == "none") {
+		return []endpoint{{Network: mode, Name: mode}}
+	}
+	return rec.Endpoints
+}
+
+// endpoints describes the container's places in networks.
 func (rec *record) endpoints(st *status) map[string]*apinetwork.EndpointSettings {
-	place := rec.place()
-	if rec.Host.NetworkMode.IsContainer() {
-		return map[string]*apinetwork.EndpointSettings{} // the other has them
-	}
-	ep := &apinetwork.EndpointSettings{Aliases: place.Aliases}
-	if place.fixed() {
-		ep.IPAMConfig = &apinetwork.EndpointIPAMConfig{IPv4Address: place.Address, IPv6Address: place.Address6}
-	}
-	if st.Phase.active() || place.defined() {
-		ep.NetworkID = place.id()
-	}
-	if st.Phase.active() {
-		sum := sha256.Sum256([]byte("abode endpoint " + rec.ID))
-		ep.EndpointID = hex.EncodeToString(sum[:])
-	}
-	if a := st.Attachment; a != nil && st.Phase.active() {
-		ep.DNSNames = append(rec.dnsNames(), shortID(rec.ID))
-		if mac, err := net.ParseMAC(a.MAC); err == nil {
-			ep.MacAddress = apinetwork.HardwareAddr(mac)
+	all := map[string]*apinetwork.EndpointSettings{}
+	for _, p := range rec.shownEndpoints() {
+		ep := &apinetwork.EndpointSettings{Aliases: p.Aliases, GwPriority: p.Priority}
+		for alias, name := range p.Links {
+			ep.Links = append(ep.Links, name+":"+alias)
 		}
-		for _, s := range a.Addresses {
-			p, err := netip.ParsePrefix(s)
-			switch {
-			case err != nil:
-			case p.Addr().Is4():
-				ep.IPAddress, ep.IPPrefixLen = p.Addr(), p.Bits()
-			default:
-				ep.GlobalIPv6Address, ep.GlobalIPv6PrefixLen = p.Addr(), p.Bits()
-			}
+		slices.Sort(ep.Links)
+		if p.fixed() {
+			ep.IPAMConfig = &apinetwork.EndpointIPAMConfig{IPv4Address: p.Address, IPv6Address: p.Address6}
 		}
-		for _, s := range a.Gateways {
-			if g, err := netip.ParseAddr(s); err == nil && g.Is4() {
-				ep.Gateway = g
-			} else if err == nil {
-				ep.IPv6Gateway = g
-			}
+		had := st.Networks.in(p.Network)
+		running := st.Phase.active() && (had != nil || !attachable(p.Network))
+		if running || attachable(p.Network) && p.defined() {
+			ep.NetworkID = p.id()
+		}
+		if running {
+			sum := sha256.Sum256([]byte("abode endpoint " + rec.ID + " " + p.Network))
+			ep.EndpointID = hex.EncodeToString(sum[:])
+		}
+		if running && had != nil {
+			ep.DNSNames = append(rec.dnsNames(&p), shortID(rec.ID))
+			had.describe(ep)
+		}
+		all[p.Name] = ep
+	}
+	return all
+}
+
+// describe tells what a running container has of a network.
+func (p *place) describe(ep *apinetwork.EndpointSettings) {
+	if mac, err := net.ParseMAC(p.MAC); err == nil {
+		ep.MacAddress = apinetwork.HardwareAddr(mac)
+	}
+	for _, s := range p.Addresses {
+		p, err := netip.ParsePrefix(s)
+		switch {
+		case err != nil:
+		case p.Addr().Is4():
+			ep.IPAddress, ep.IPPrefixLen = p.Addr(), p.Bits()
+		default:
+			ep.GlobalIPv6Address, ep.GlobalIPv6PrefixLen = p.Addr(), p.Bits()
 		}
 	}
-	return map[string]*apinetwork.EndpointSettings{place.Name: ep}
+	for _, s := range p.Gateways {
+		if g, err := netip.ParseAddr(s); err == nil && g.Is4() {
+			ep.Gateway = g
+		} else if err == nil {
+			ep.IPv6Gateway = g
+		}
+	}
+}
+
+// inspectHost is HostConfig as Docker shows it.
+func (rec *record) inspectHost() *container.HostConfig {
+	if len(rec.Host.Links) == 0 {
+		return rec.Host
+	}
+	h := *rec.Host
+	h.Links = rec.inspectLinks()
+	return &h
 }
 
 // portMap tells for each exposed or published port where it is on the host.
-func (rec *record) portMap(att *network.Attachment) apinetwork.PortMap {
+func (rec *record) portMap(j *attachments) apinetwork.PortMap {
 	ports := apinetwork.PortMap{}
-	if att == nil {
+	if len(j.Places) == 0 {
 		return ports
 	}
 	for p := range rec.Config.ExposedPorts {
 		ports[p] = nil
 	}
-	for _, b := range att.Ports {
+	for _, b := range j.ports() {
 		p, ok := apinetwork.PortFrom(b.ContainerPort, apinetwork.IPProtocol(b.Proto))
 		if !ok {
 			continue

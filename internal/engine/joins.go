@@ -250,7 +250,7 @@ func (e *Engine) joinNetwork(j *joined, rec *record) error {
 		return prefixed("joining network namespace of container", err)
 	}
 	j.hostname, j.domain = other.Config.Hostname, other.Config.Domainname
-	files, err := other.files(st.Attachment)
+	files, err := other.files(&st.Networks)
 	if err != nil {
 		return err
 	}

@@ -12,8 +12,6 @@ import (
 	"github.com/docker/go-units"
 	"github.com/moby/moby/api/types/container"
 	apinetwork "github.com/moby/moby/api/types/network"
-
-	"github.com/abode-run/abode/internal/network"
 )
 
 // List lists containers, newest first: those that run, or what the options
@@ -52,7 +50,7 @@ func (e *Engine) summary(ctx context.Context, c *Container, rec *record, st *sta
 		ImageID:         rec.Image.String(),
 		Command:         shellWords(rec.command()),
 		Created:         rec.Created.Unix(),
-		Ports:           rec.portSummary(st.Attachment),
+		Ports:           rec.portSummary(&st.Networks),
 		Labels:          rec.Config.Labels,
 		State:           st.apiState(),
 		Status:          st.text(time.Now()),
@@ -131,13 +129,13 @@ func (s *status) text(now time.Time) string {
 }
 
 // portSummary lists the ports of a running container.
-func (rec *record) portSummary(att *network.Attachment) []container.PortSummary {
+func (rec *record) portSummary(j *attachments) []container.PortSummary {
 	list := []container.PortSummary{}
-	if att == nil {
+	if len(j.Places) == 0 {
 		return list
 	}
 	published := map[apinetwork.Port]bool{}
-	for _, b := range att.Ports {
+	for _, b := range j.ports() {
 		if p, ok := apinetwork.PortFrom(b.ContainerPort, apinetwork.IPProtocol(b.Proto)); ok {
 			published[p] = true
 		}

@@ -13,7 +13,6 @@ import (
 	"github.com/abode-run/abode/internal/agent"
 	"github.com/abode-run/abode/internal/image"
 	"github.com/abode-run/abode/internal/kernel"
-	"github.com/abode-run/abode/internal/network"
 )
 
 // noTemplate is the annotation by which a guest is booted from cold.
@@ -21,7 +20,7 @@ const noTemplate = "abode.no-template"
 
 // placement says what kernel a container needs. layers is false when the
 // kernel is only to be found again.
-func (c *Container) placement(ctx context.Context, rec *record, att *network.Attachment, layers bool) (kernel.Placement, error) {
+func (c *Container) placement(ctx context.Context, rec *record, j *attachments, layers bool) (kernel.Placement, error) {
 	p := kernel.Placement{
 		ID:         c.id,
 		StateDir:   string(c.dir),
@@ -30,10 +29,8 @@ func (c *Container) placement(ctx context.Context, rec *record, att *network.Att
 		CPUs:       cpus(&rec.Host.Resources),
 		Memory:     rec.Host.Memory,
 		Owner:      rec.Owner,
+		NICs:       j.nics(),
 		NoTemplate: rec.Host.Annotations[noTemplate] == "true",
-	}
-	if att != nil {
-		p.NICs = []string{att.NIC}
 	}
 	for i, m := range rec.shared() {
 		source := m.Source
@@ -108,8 +105,8 @@ func (c *Container) prepareSources(rec *record) error {
 }
 
 // describe is the container for the agent of k.
-func (c *Container) describe(k kernel.Kernel, rec *record, att *network.Attachment) (*agent.CreateRequest, error) {
-	req, err := rec.request(att)
+func (c *Container) describe(k kernel.Kernel, rec *record, j *attachments) (*agent.CreateRequest, error) {
+	req, err := rec.request(j)
 	if err != nil {
 		return nil, err
 	}
@@ -132,9 +129,7 @@ func (c *Container) describe(k kernel.Kernel, rec *record, att *network.Attachme
 		}
 		req.Mounts = append(req.Mounts, am)
 	}
-	if att != nil {
-		req.Links = []agent.Link{link(att, k.Link(0))}
-	}
+	req.Links = j.agentLinks(k)
 	return req, nil
 }
 
@@ -158,9 +153,4 @@ func (rec *record) shm() []agent.Mount {
 		Type: agent.MountTmpfs, Target: shmPath, Shareable: rec.Host.IpcMode.IsShareable(),
 		Options: []string{"nosuid", "nodev", "noexec", "mode=1777", "size=" + strconv.FormatInt(rec.Host.ShmSize, 10)},
 	}}
-}
-
-// link describes a container's interface, which its kernel calls name.
-func link(att *network.Attachment, name string) agent.Link {
-	return agent.Link{Name: name, NewName: "eth0", MAC: att.MAC, MTU: att.MTU, Addresses: att.Addresses, Gateways: att.Gateways}
 }

@@ -9,34 +9,12 @@ import (
 	"github.com/abode-run/abode/internal/network"
 )
 
-// networkRequest says what place the container needs in the network.
-func (rec *record) networkRequest() (network.Request, error) {
-	ports, err := rec.ports()
-	if err != nil {
-		return network.Request{}, err
+// portsIn are those to publish in a network, when that of the way out is known.
+func (rec *record) portsIn(p *endpoint, out string) ([]network.PortBinding, error) {
+	if p.Network != out {
+		return nil, nil
 	}
-	return network.Request{
-		ID:       rec.ID,
-		Tap:      rec.tap(),
-		Owner:    rec.Owner,
-		Hostname: rec.Config.Hostname,
-		Names:    rec.dnsNames(),
-		MAC:      rec.place().MAC,
-		Address:  rec.place().Address,
-		Address6: rec.place().Address6,
-		Ports:    ports,
-	}, nil
-}
-
-// dnsNames are the names by which others find the container.
-func (rec *record) dnsNames() []string {
-	names := []string{rec.Name}
-	for _, a := range rec.place().Aliases {
-		if !slices.Contains(names, a) {
-			names = append(names, a)
-		}
-	}
-	return names
+	return rec.ports()
 }
 
 // ports are those to publish: what -p names, and with -P what is exposed.

@@ -10,7 +10,6 @@ import (
 
 	"github.com/abode-run/abode/internal/agent"
 	"github.com/abode-run/abode/internal/kernel"
-	"github.com/abode-run/abode/internal/network"
 )
 
 // record is what a container is: config.json. In memory it is replaced as a
@@ -27,9 +26,7 @@ type record struct {
 	Config    *container.Config     // merged with the image's
 	Host      *container.HostConfig // as it was given, defaults filled in
 	Mounts    []mountPoint
-	Endpoints []endpoint `json:",omitempty"` // in networks: one, or none (--network none and host)
-	// Disconnected says that its place was taken away after its creation.
-	Disconnected bool `json:",omitempty"`
+	Endpoints []endpoint `json:",omitempty"` // in networks, the one with the first interface first
 
 	joined *joined // in a copy for its start, when it joins others
 }
@@ -82,14 +79,14 @@ func (p phase) active() bool { return p == phaseRunning || p == phasePaused }
 // status is what a container is doing: state.json.
 type status struct {
 	Phase      phase
-	PID        int                 `json:",omitempty"` // on the agent's kernel
-	ExitCode   int                 `json:",omitempty"`
-	OOMKilled  bool                `json:",omitempty"`
-	Error      string              `json:",omitempty"` // why the last start failed or the kernel ended
-	StartedAt  time.Time           `json:",omitzero"`
-	FinishedAt time.Time           `json:",omitzero"`
-	Attachment *network.Attachment `json:",omitempty"` // while it has a place in the network
-	Owner      int                 `json:",omitempty"` // first of the user IDs that it has since its start, if they are another's
+	PID        int         `json:",omitempty"` // on the agent's kernel
+	ExitCode   int         `json:",omitempty"`
+	OOMKilled  bool        `json:",omitempty"`
+	Error      string      `json:",omitempty"` // why the last start failed or the kernel ended
+	StartedAt  time.Time   `json:",omitzero"`
+	FinishedAt time.Time   `json:",omitzero"`
+	Networks   attachments `json:",omitzero"`
+	Owner      int         `json:",omitempty"` // first of the user IDs that it has since its start, if they are another's
 	// Health is replaced as a whole and never changed; nil: never checked.
 	Health *container.Health `json:",omitempty"`
 	// Ended is how the workload has ended, while what it had of the host is

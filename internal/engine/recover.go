@@ -31,21 +31,26 @@ func (e *Engine) recover(ctx context.Context) error {
 	// The network first: it keeps the places of those that may run, and the
 	// others need theirs taken away before anything is attached.
 	live := map[string][]network.Request{} // by network
+	var taps []string
 	for _, c := range found {
 		mayRun := c.st.Phase.active() || c.st.Phase == phaseStarting
-		if c.st.Attachment == nil || !mayRun {
+		if !mayRun {
 			continue
 		}
-		req, err := c.rec.networkRequest()
-		if err != nil {
-			return err
+		taps = append(taps, c.st.Networks.Tap)
+		for _, p := range c.st.Networks.Places {
+			if ep := c.rec.endpoint(p.Network); ep != nil { // else it was being taken away
+				live[p.Network] = append(live[p.Network], c.rec.networkRequest(ep))
+			}
 		}
-		live[c.rec.place().Network] = append(live[c.rec.place().Network], req)
 	}
 	if err := e.walls.host.Forget(ctx, ""); err != nil {
 		e.log.Warn("what an earlier daemon has prepared is left", "error", err)
 	}
 	e.walls.guest.CleanStandbys()
+	if err := e.taps.Sweep(taps); err != nil {
+		e.log.Warn("taps of virtual machines that are gone are left", "error", err)
+	}
 	if err := e.network.Recover(ctx, live[defaultNetwork]); err != nil {
 		return err
 	}
@@ -189,7 +194,7 @@ func (c *Container) recoverKernel(ctx context.Context, rec *record, st *status) 
 	if err != nil {
 		return nil, err
 	}
-	p, err := c.placement(ctx, rec, st.Attachment, false)
+	p, err := c.placement(ctx, rec, &st.Networks, false)
 	if err != nil {
 		return nil, err
 	}
@@ -267,7 +272,7 @@ func (c *Container) lost(k kernel.Kernel) {
 		c.giveBack(goneKernel{}, false)
 	}
 	if err := c.setStatus(func(st *status) {
-		st.Phase, st.PID, st.Attachment, st.Borrowed = st.idle(), 0, nil, false
+		st.Phase, st.PID, st.Networks, st.Borrowed = st.idle(), 0, attachments{}, false
 	}); err != nil {
 		c.e.log.Error("a container's state is not recorded", "container", c.id, "error", err)
 	}

@@ -12,10 +12,9 @@ func TestRefusals(t *testing.T) {
 	const no = " is not supported by this version of abode"
 	umask := uint32(0o22)
 	for want, h := range map[string]container.HostConfig{
-		"--link" + no + ": containers of the network reach each other by name": {Links: []string{"a:b"}},
-		"joining another container's cgroup" + no:                              {Cgroup: "container:x"},
-		"--cgroup-parent" + no:                                                 {Resources: container.Resources{CgroupParent: "x"}},
-		"--storage-opt" + no:                                                   {StorageOpt: map[string]string{"size": "1g"}},
+		"joining another container's cgroup" + no: {Cgroup: "container:x"},
+		"--cgroup-parent" + no:                    {Resources: container.Resources{CgroupParent: "x"}},
+		"--storage-opt" + no:                      {StorageOpt: map[string]string{"size": "1g"}},
 		"volume driver nfs" + no + ": mount what you need on the host and give the container its path": {VolumeDriver: "nfs"},
 		"runtime runsc" + no + ": choose with --isolation":                                             {Runtime: "runsc"},
 		"an initial umask" + no:                                                          {Umask: &umask},

@@ -153,9 +153,7 @@ func (e *Engine) Rename(ctx context.Context, name, newName string) error {
 		_ = e.containers.rename(c.id, newName, old.Name)
 		return err
 	}
-	if st.Attachment != nil {
-		e.renamed(&rec)
-	}
+	e.renamed(&rec, &st.Networks)
 	c.event(events.ActionRename, map[string]string{"oldName": "/" + old.Name})
 	return nil
 }

@@ -136,7 +136,7 @@ func (c *Container) notRestarted(ctx context.Context, rec *record, err error) (n
 	var waiting []*waiter
 	serr := c.setStatus(func(st *status) {
 		c.abort = nil
-		st.Phase, st.Attachment, st.PID = st.idle(), nil, 0
+		st.Phase, st.Networks, st.PID = st.idle(), attachments{}, 0
 		if closing {
 			return
 		}

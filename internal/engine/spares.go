@@ -69,10 +69,9 @@ func (e *Engine) spare(ctx context.Context, rec *record, net *network.Network) (
 	if !ok {
 		return spare{}, false, nil
 	}
-	if net == e.network { // the others have none ready
+	ok = false
+	if net == e.network || kind.wall == kernel.VM { // other networks have no pairs ready
 		s, ok = e.spares.take(kind)
-	} else {
-		ok = false
 	}
 	if ok || kind.wall != kernel.Container {
 		return s, ok, nil
@@ -98,7 +97,7 @@ func (s *spares) take(kind spareKind) (spare, bool) {
 // rec has started. A guest of another shape than the last one's is given up.
 func (e *Engine) stockSpares(rec *record) {
 	kind, ok := spareFor(rec)
-	if !ok || e.cfg.NoAhead {
+	if !ok || e.cfg.NoAhead || !rec.networked() || !rec.tap() && !rec.plain() {
 		return
 	}
 	s := &e.spares
@@ -187,7 +186,7 @@ func (e *Engine) prepareSpare(ctx context.Context, kind spareKind, net *network.
 		if s.owner, err = e.containers.lend(s.id); err != nil {
 			return s, err
 		}
-		if s.nic, err = net.SpareTap(ctx, s.id, s.owner); err != nil {
+		if s.nic, err = e.taps.Make(s.id, s.owner); err != nil {
 			e.containers.forget(s.id)
 			return s, err
 		}
@@ -209,7 +208,7 @@ func (e *Engine) prepareGuest(ctx context.Context, s spare, like *record) error 
 		if img, err := e.images.Get(ctx, s.image); err == nil { // else it was removed meanwhile
 			rec := *like
 			rec.Owner = s.owner
-			next, err := rec.request(rehearsalAttachment(s.nic))
+			next, err := rec.request(rehearsalPlace(s.nic))
 			if err != nil {
 				return err
 			}
@@ -225,22 +224,22 @@ func rehearsal(s spare) (*agent.CreateRequest, error) {
 	rec := &record{ID: s.id, Isolation: kernel.VM, Owner: s.owner,
 		Config: &container.Config{Cmd: []string{vm.Program}, Hostname: "rehearsal"}, Host: &container.HostConfig{ShmSize: 64 << 20}}
 	normalise(rec.Config, rec.Host)
-	att := rehearsalAttachment(s.nic)
-	req, err := rec.request(att)
+	j := rehearsalPlace(s.nic)
+	req, err := rec.request(j)
 	if err != nil {
 		return nil, fmt.Errorf("cannot describe a rehearsal: %w", err)
 	}
 	req.Mounts = rec.shm()
-	req.Links = []agent.Link{link(att, "")}
+	req.Links = []agent.Link{j.agentLink(&j.Places[0], "")}
 	return req, nil
 }
 
-// rehearsalAttachment is to a network that is for documentation (RFC 5737).
-func rehearsalAttachment(nic string) *network.Attachment {
-	return &network.Attachment{
+// rehearsalPlace is in a network that is for documentation (RFC 5737).
+func rehearsalPlace(nic string) *attachments {
+	return &attachments{Out: defaultNetwork, Places: []place{{Network: defaultNetwork, Link: "eth0", Attachment: network.Attachment{
 		NIC: nic, MAC: "02:00:00:00:00:01", MTU: 1500,
 		Addresses: []string{"192.0.2.2/24"}, Gateways: []string{"192.0.2.1"}, DNS: []string{"192.0.2.1"},
-	}
+	}}}}
 }
 
 // dropImageless gives guests up that hold the layers of an image that is gone.
@@ -270,6 +269,9 @@ func (e *Engine) dropImageless(ctx context.Context) {
 func (e *Engine) forget(ctx context.Context, s spare) error {
 	err := e.forgetKernel(ctx, s)
 	e.containers.forget(s.id)
+	if s.wall == kernel.VM {
+		return errors.Join(err, e.taps.Remove(s.nic))
+	}
 	return errors.Join(err, s.net.DropSpare(s.id))
 }
 

@@ -10,7 +10,6 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/abode-run/abode/internal/agent"
-	"github.com/abode-run/abode/internal/network"
 )
 
 // defaultPath is the PATH of a container whose image has none.
@@ -24,9 +23,8 @@ var (
 )
 
 // request describes a container to its agent, but for what the placed kernel
-// names (root file system, mounts' sources, links, log) and the cgroup. att is nil without a
-// place in the network.
-func (rec *record) request(att *network.Attachment) (*agent.CreateRequest, error) {
+// names (root file system, mounts' sources, links, log) and the cgroup.
+func (rec *record) request(j *attachments) (*agent.CreateRequest, error) {
 	c, h := rec.Config, rec.Host
 	caps, err := capabilities(h)
 	if err != nil {
@@ -83,7 +81,7 @@ func (rec *record) request(att *network.Attachment) (*agent.CreateRequest, error
 	}
 	spec.Linux.UIDMappings = rec.mappings(rec.Owner)
 	spec.Linux.GIDMappings = spec.Linux.UIDMappings
-	files, err := rec.files(att)
+	files, err := rec.files(j)
 	if err != nil {
 		return nil, err
 	}

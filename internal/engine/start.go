@@ -13,7 +13,6 @@ import (
 	"github.com/abode-run/abode/internal/cleanup"
 	"github.com/abode-run/abode/internal/kernel"
 	"github.com/abode-run/abode/internal/logs"
-	"github.com/abode-run/abode/internal/network"
 )
 
 // cleanTimeout bounds each step that takes away what a failed start has made.
@@ -111,7 +110,7 @@ func (c *Container) bringUp(ctx context.Context, rec *record) (err error) {
 	if rec, err = c.named(rec, joined); err != nil {
 		return err
 	}
-	att, owner, err := c.attachNetwork(ctx, rec, &cu)
+	nets, owner, err := c.joinNetworks(ctx, rec, &cu)
 	if err != nil {
 		return err
 	}
@@ -128,12 +127,12 @@ func (c *Container) bringUp(ctx context.Context, rec *record) (err error) {
 	// From here on a crash may leave a kernel, which the next daemon looks for
 	// in this phase.
 	if err := c.setStatus(func(st *status) {
-		st.Phase, st.Attachment, st.Owner = phaseStarting, att, c.sharedOwner(rec, joined)
+		st.Phase, st.Networks, st.Owner = phaseStarting, nets, c.sharedOwner(rec, joined)
 	}); err != nil {
 		return err
 	}
 	took.lap("state")
-	k, err := c.place(ctx, wall, rec, att, &cu)
+	k, err := c.place(ctx, wall, rec, &nets, &cu)
 	if err != nil {
 		return err
 	}
@@ -150,7 +149,7 @@ func (c *Container) bringUp(ctx context.Context, rec *record) (err error) {
 	clean("container at its agent", func(ctx context.Context) error {
 		return k.Agent().Call(ctx, agent.MethodDelete, agent.IDRequest{ID: c.id}, nil)
 	})
-	req, err := c.describe(k, rec.asJoined(joined), att)
+	req, err := c.describe(k, rec.asJoined(joined), &nets)
 	if err != nil {
 		return err
 	}
@@ -170,11 +169,11 @@ func (c *Container) bringUp(ctx context.Context, rec *record) (err error) {
 	late := c.pending
 	c.pending = nil
 	c.mu.Unlock()
-	c.join(ctx, k, late)
+	c.serve(ctx, k, late)
 	cu.Release()
 	err = c.setStatus(func(st *status) {
 		*st = status{
-			Phase: phaseRunning, PID: proc.PID, StartedAt: time.Now().UTC(), FinishedAt: st.FinishedAt, Attachment: att, Owner: st.Owner,
+			Phase: phaseRunning, PID: proc.PID, StartedAt: time.Now().UTC(), FinishedAt: st.FinishedAt, Networks: nets, Owner: st.Owner,
 			Restarts: st.Restarts, Delay: st.Delay, Stopped: st.Stopped, CalledOff: st.CalledOff,
 			Health: newHealth(rec.Config, st.Health),
 		}
@@ -187,80 +186,17 @@ func (c *Container) bringUp(ctx context.Context, rec *record) (err error) {
 	c.e.cfg.Observer.Started(rec.Isolation, took.last.Sub(took.began), took.steps)
 	c.e.log.Debug("a container runs", append(took.attrs(), "container", c.id, "isolation", rec.Isolation)...)
 	c.did(ctx, OperationStart, took, nil) // before its end can be told
-	c.networkEvent(events.ActionConnect, rec)
+	c.tellJoined(events.ActionConnect, rec)
 	c.e.watch.Go(func() { c.watchEnd(k, told) })
 	c.watchHealth()
 	c.e.watch.Go(func() { c.watchLog(k, ended) })
-	if att != nil && !rec.place().defined() {
-		c.e.stockSpares(rec)
-	}
+	c.e.stockSpares(rec)
 	return nil
 }
 
-// attachNetwork gives the container its place in the network, if it has one,
-// and says which range of user IDs its kernel has then.
-func (c *Container) attachNetwork(ctx context.Context, rec *record, cu *cleanup.Stack) (*network.Attachment, int, error) {
-	if !rec.place().attached() {
-		return nil, rec.Owner, nil
-	}
-	net, err := c.e.join(rec)
-	if err != nil {
-		return nil, 0, err
-	}
-	cu.Add(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
-		defer cancel()
-		if err := c.e.leave(ctx, rec); err != nil {
-			c.e.log.Warn("a failed start leaves something", "what", "network", "container", c.id, "error", err)
-		}
-	})
-	req, err := rec.networkRequest()
-	if err != nil {
-		return nil, 0, err
-	}
-	s, ok, err := c.e.spare(ctx, rec, net)
-	if err != nil {
-		return nil, 0, err
-	}
-	owner := rec.Owner
-	if ok {
-		req.Spare = s.id
-		if s.owner != 0 {
-			req.Owner, owner = s.owner, s.owner
-		}
-	}
-	att, err := net.Attach(ctx, req)
-	if err != nil {
-		if ok {
-			err = errors.Join(err, c.e.forget(context.WithoutCancel(ctx), s))
-		}
-		return nil, 0, err
-	}
-	cu.Add(func() {
-		if !ok {
-			return
-		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
-		defer cancel()
-		c.e.containers.forget(s.id) // else the container has had it
-		if err := c.e.forgetKernel(ctx, s); err != nil {
-			c.e.log.Warn("a failed start leaves something", "what", "kernel made ahead", "container", c.id, "error", err)
-		}
-	})
-	if ok && s.wall == kernel.Container && att.NIC != s.nic { // its link has gone, and it got another
-		if err := c.e.forgetKernel(ctx, s); err != nil {
-			return nil, 0, err
-		}
-	}
-	if err := rec.place().asAsked(att.Addresses); err != nil {
-		return nil, 0, err
-	}
-	return &att, owner, nil
-}
-
 // place gets the kernel.
-func (c *Container) place(ctx context.Context, wall kernel.Provider, rec *record, att *network.Attachment, cu *cleanup.Stack) (kernel.Kernel, error) {
-	p, err := c.placement(ctx, rec, att, true)
+func (c *Container) place(ctx context.Context, wall kernel.Provider, rec *record, j *attachments, cu *cleanup.Stack) (kernel.Kernel, error) {
+	p, err := c.placement(ctx, rec, j, true)
 	if err != nil {
 		return nil, err
 	}
@@ -289,7 +225,7 @@ func (c *Container) failed(code int, why error) {
 		text = "the start was cancelled"
 	}
 	err := c.setStatus(func(st *status) {
-		st.Phase, st.Attachment, st.PID = st.idle(), nil, 0
+		st.Phase, st.Networks, st.PID = st.idle(), attachments{}, 0
 		st.ExitCode, st.Error = code, text
 	})
 	if err != nil {

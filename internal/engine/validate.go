@@ -105,7 +105,6 @@ func checkUnsupported(h *container.HostConfig) error {
 		what string // singular: "is not supported" follows
 		hint string
 	}{
-		{len(h.Links) > 0, "--link", "containers of the network reach each other by name"},
 		{h.Cgroup != "", "joining another container's cgroup", ""},
 		{r.CgroupParent != "", "--cgroup-parent", ""},
 		{len(h.StorageOpt) > 0, "--storage-opt", ""},

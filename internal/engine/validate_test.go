@@ -116,8 +116,8 @@ func TestRequest(t *testing.T) {
 		},
 		Mounts: []mountPoint{{Type: mount.TypeBind, Source: "/h", Target: "/etc/hostname"}},
 	}
-	att := &network.Attachment{NIC: "veth1", Addresses: []string{"172.30.0.5/16"}, Gateways: []string{"172.30.0.1"}, DNS: []string{"172.30.0.1"}, Search: []string{"lan"}}
-	req, err := rec.request(att)
+	j := &attachments{Out: "n", Places: []place{{Network: "n", Attachment: network.Attachment{NIC: "veth1", Addresses: []string{"172.30.0.5/16"}, Gateways: []string{"172.30.0.1"}, DNS: []string{"172.30.0.1"}, Search: []string{"lan"}}}}}
+	req, err := rec.request(j)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func TestRequestHostModes(t *testing.T) {
 		ID: "x", Config: &container.Config{Cmd: []string{"x"}, Hostname: "h"},
 		Host: &container.HostConfig{NetworkMode: "host", PidMode: "host", IpcMode: "host", UsernsMode: "host", CgroupnsMode: "host", MaskedPaths: []string{}, ReadonlyPaths: []string{}},
 	}
-	req, err := rec.request(nil)
+	req, err := rec.request(&attachments{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +213,7 @@ func TestListFilter(t *testing.T) {
 	c := &Container{e: e, id: "abc" + strings.Repeat("0", 61), rec: &record{
 		Name: "web1", Isolation: kernel.VM, Config: &container.Config{Labels: map[string]string{"a": "1", "b": ""}, ExposedPorts: apinetwork.PortSet{apinetwork.MustParsePort("81/tcp"): {}}},
 		Host:   &container.HostConfig{PortBindings: apinetwork.PortMap{apinetwork.MustParsePort("80/tcp"): nil}},
-		Mounts: []mountPoint{{Type: mount.TypeVolume, Name: "vol", Target: "/data"}},
+		Mounts: []mountPoint{{Type: mount.TypeVolume, Name: "vol", Target: "/data"}}, Endpoints: []endpoint{{Network: defaultNetwork, Name: defaultNetwork}},
 	}, st: status{Phase: phaseExited, ExitCode: 3}}
 	c.st.StartedAt = c.created().AddDate(2026, 0, 0)
 	c.st.FinishedAt = c.st.StartedAt

@@ -70,10 +70,10 @@ func parseQuery(msg []byte) (q question, code dnsmessage.RCode, answerable, ok b
 	}
 }
 
-// answer handles a query with what is known here. When it returns nil and
+// answer handles a query of the container with the address from, with what is known here. When it returns nil and
 // forward is true, somebody else has to be asked; when forward is false too,
 // nothing is to be answered.
-func (n *names) answer(msg []byte, subnet netip.Prefix) (resp []byte, q question, forward bool) {
+func (n *names) answer(from netip.Addr, msg []byte, subnet netip.Prefix) (resp []byte, q question, forward bool) {
 	q, code, answerable, ok := parseQuery(msg)
 	if !answerable {
 		return nil, q, false
@@ -96,7 +96,7 @@ func (n *names) answer(msg []byte, subnet netip.Prefix) (resp []byte, q question
 		}
 		return q.reply(0, nil), q, false
 	}
-	addrs := n.lookup(name)
+	addrs := n.lookup(from, name)
 	if len(addrs) == 0 {
 		return nil, q, true
 	}

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/containerd/errdefs"
+
 	"github.com/abode-run/abode/internal/cleanup"
 )
 
@@ -58,7 +60,7 @@ func (n *Network) attach(ctx context.Context, r Request) (a Attachment, err erro
 		}
 		cu.Add(func() { n.held.release(r.ID) })
 		r.Ports = ports
-		if !n.stands(r, b) {
+		if r.Port != "" || r.Trunk != "" || !n.stands(r, b) {
 			r.Spare = ""
 		}
 		e, err := n.ledger.take(r)
@@ -190,14 +192,7 @@ func (n *Network) withdrawRules(e lease) error {
 	if n.bridge.index == 0 {
 		return nil
 	}
-	err := n.removeRules(e)
-	if isMissing(err) {
-		err = n.loadRules()
-		if err == nil {
-			err = n.removeRules(e)
-		}
-	}
-	if err != nil {
+	if err := n.removeRules(e); err != nil {
 		return err
 	}
 	if err := forgetFlows(e); err != nil {
@@ -214,6 +209,55 @@ func (n *Network) unplug(e lease) error {
 	n.ledger.release(e.ID)
 	return nil
 }
+
+// Publish replaces the published ports of an attached container, and returns
+// them with the host ports that were chosen. On error none are published.
+func (n *Network) Publish(_ context.Context, id string, ports []PortBinding) ([]PortBinding, error) {
+	defer n.ids.lock(id)()
+	n.upMu.RLock()
+	defer n.upMu.RUnlock()
+	e, ok := n.ledger.get(id)
+	if !ok || n.bridge.index == 0 {
+		return nil, fmt.Errorf("cannot publish ports: the container is not in the network: %w", errdefs.ErrFailedPrecondition)
+	}
+	r := Request{ID: id, Ports: ports}
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	if n.cfg.Internal {
+		r.Ports = nil
+	}
+	if err := n.withdrawRules(e); err != nil {
+		return nil, err
+	}
+	n.held.release(id)
+	bound, err := n.held.hold(id, r.Ports)
+	e, _ = n.ledger.update(id, func(e *lease) { e.Ports = bound })
+	err = errors.Join(err, n.publish(e), n.ledger.save())
+	if err != nil {
+		return nil, err
+	}
+	return bound, nil
+}
+
+// publish makes true what a lease says of ports.
+func (n *Network) publish(e lease) error {
+	err := n.addRules(e)
+	if isMissing(err) {
+		err = n.loadRules()
+	}
+	if err != nil {
+		return err
+	}
+	if err := forgetFlows(e); err != nil {
+		n.log.Warn("publishing UDP ports", "error", err)
+	}
+	return n.reflect(e)
+}
+
+// Lookup returns the addresses of a name in this network, as the container of
+// an ID calls it.
+func (n *Network) Lookup(id, name string) []netip.Addr { return n.names.lookupFor(id, name) }
 
 // Rename changes the DNS names of an attached container; the hostname and the
 // ID stay names.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -19,15 +20,16 @@ import (
 // A lease is a container's place on the network while it is attached.
 type lease struct {
 	ID       string
-	Tap      bool
-	Owner    int
+	Port     string `json:",omitempty"`
+	Trunk    string `json:",omitempty"`
 	Address  netip.Addr
 	Address6 netip.Addr `json:",omitzero"`
 	MAC      string
 	Hostname string
 	Names    []string
 	Ports    []PortBinding
-	Spare    string `json:",omitempty"` // whose link it took over
+	Links    map[string]string `json:",omitempty"`
+	Spare    string            `json:",omitempty"` // whose link it took over
 }
 
 // link is what the names of its links are derived from.
@@ -106,8 +108,8 @@ func (l *ledger) take(r Request) (lease, error) {
 	if mac == "" {
 		mac = macOf(addr).String()
 	}
-	e := &lease{ID: r.ID, Tap: r.Tap, Owner: r.Owner, Address: addr, Address6: addr6, MAC: mac,
-		Hostname: r.Hostname, Names: slices.Clone(r.Names), Ports: slices.Clone(r.Ports), Spare: r.Spare}
+	e := &lease{ID: r.ID, Port: r.Port, Trunk: r.Trunk, Address: addr, Address6: addr6, MAC: mac,
+		Hostname: r.Hostname, Names: slices.Clone(r.Names), Ports: slices.Clone(r.Ports), Links: maps.Clone(r.Links), Spare: r.Spare}
 	l.d.Leases[r.ID] = e
 	l.d.Past = slices.DeleteFunc(l.d.Past, func(p past) bool { return p.ID == r.ID || p.Address == addr || addr6.IsValid() && p.Address6 == addr6 })
 	l.gen++

@@ -73,23 +73,29 @@ func linkName(bridge, kind, id string) string {
 }
 
 // port names the bridge's port of a container.
-func (n *Network) port(id string, tap bool) string {
-	if tap {
-		return linkName(n.cfg.Bridge, kindTap, id)
+func (n *Network) port(e lease) string {
+	if e.Port != "" {
+		return e.Port
 	}
-	return linkName(n.cfg.Bridge, kindHost, id)
+	return n.hostEnd(e.link())
 }
+
+// hostEnd names the end of a veth pair that is a port of the bridge.
+func (n *Network) hostEnd(id string) string { return linkName(n.cfg.Bridge, kindHost, id) }
 
 // addLink makes the links of a lease, unless it has taken over a spare's, and
 // returns the name of the one for the container.
 func (n *Network) addLink(e lease, b bridge) (string, error) {
 	switch {
-	case e.Spare != "" && e.Tap:
-		return n.port(e.Spare, true), nil
 	case e.Spare != "":
 		return n.peer(e.Spare), nil
-	case e.Tap:
-		return n.addTap(e.ID, e.Owner, b)
+	case e.Port != "":
+		if err := plugIn(e.Port, b); err != nil {
+			return "", errors.Join(err, n.removePort(e))
+		}
+		return e.Port, nil
+	case e.Trunk != "":
+		return "", n.addBehind(e, b)
 	}
 	mac, err := net.ParseMAC(e.MAC)
 	if err != nil {
@@ -106,7 +112,7 @@ func (n *Network) peer(id string) string { return linkName(n.cfg.Bridge, kindPee
 // pid; 0: in this one.
 func (n *Network) addPair(id string, mac net.HardwareAddr, pid int, b bridge) (string, error) {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name = n.port(id, false)
+	attrs.Name = n.hostEnd(id)
 	attrs.MasterIndex = b.index
 	attrs.MTU = b.mtu
 	attrs.Flags = net.FlagUp
@@ -131,32 +137,58 @@ func (n *Network) addPair(id string, mac net.HardwareAddr, pid int, b bridge) (s
 	return veth.PeerName, nil
 }
 
-func (n *Network) addTap(id string, owner int, b bridge) (string, error) {
-	name := n.port(id, true)
-	// A tap that is left over may have another owner.
-	if err := removeLink(name); err != nil {
-		return "", err
+// plugIn makes a tap a port of the bridge.
+func plugIn(tap string, b bridge) error {
+	link, err := netlink.LinkByName(tap)
+	if err == nil {
+		err = netlink.LinkSetMasterByIndex(link, b.index)
 	}
-	if err := makeTap(name, owner); err != nil {
-		return "", fmt.Errorf("cannot make tap %s: %w; check that /dev/net/tun exists (modprobe tun)", name, err)
+	if err == nil {
+		err = netlink.LinkSetUp(link)
 	}
-	err := func() error {
-		link, err := netlink.LinkByName(name)
-		if err != nil {
-			return err
-		}
-		if err := netlink.LinkSetMTU(link, b.mtu); err != nil {
-			return err
-		}
-		if err := netlink.LinkSetMasterByIndex(link, b.index); err != nil {
-			return err
-		}
-		return netlink.LinkSetUp(link)
-	}()
 	if err != nil {
-		return "", errors.Join(fmt.Errorf("cannot attach tap %s to bridge %s: %w", name, n.cfg.Bridge, err), removeLink(name))
+		return fmt.Errorf("cannot attach tap %s to its bridge: %w", tap, err)
 	}
-	return name, nil
+	return nil
+}
+
+// unplug undoes plugIn, if the tap is there and a port of that bridge.
+func unplug(tap string, bridge int) error {
+	link, err := netlink.LinkByName(tap)
+	if err == nil && (bridge == 0 || link.Attrs().MasterIndex == bridge) {
+		err = netlink.LinkSetNoMaster(link)
+	}
+	if err != nil && !isGone(err) {
+		return fmt.Errorf("cannot take tap %s from its bridge: %w", tap, err)
+	}
+	return nil
+}
+
+// addBehind makes a veth pair and connects its free end with a guest's tap.
+func (n *Network) addBehind(e lease, b bridge) error {
+	peer, err := n.addPair(e.ID, nil, 0, b)
+	if err != nil {
+		return err
+	}
+	// Its own stack has nothing to say there.
+	_ = writeSysctl("1", "ipv6", "conf", peer, "disable_ipv6")
+	if err = n.detourOf(e); err == nil {
+		err = netlink.LinkSetUp(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: peer}})
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("cannot connect %s with tap %s: %w", peer, e.Trunk, err), n.removePort(e))
+	}
+	return nil
+}
+
+// detourOf loads the rules of a lease behind a trunk.
+func (n *Network) detourOf(e lease) error {
+	mac, err := net.ParseMAC(e.MAC)
+	if err != nil {
+		return err
+	}
+	peer := n.peer(e.ID)
+	return detour(peer, detourRule{dev: e.Trunk, from: mac, to: peer}, detourRule{dev: peer, to: e.Trunk})
 }
 
 // reflect lets frames leave through the port that they came from: with
@@ -166,15 +198,30 @@ func (n *Network) reflect(e lease) error {
 	if len(e.Ports) == 0 {
 		return nil
 	}
-	port := netlink.LinkAttrs{Name: n.port(e.link(), e.Tap)}
+	port := netlink.LinkAttrs{Name: n.port(e)}
 	if err := netlink.LinkSetHairpin(&netlink.Device{LinkAttrs: port}, true); err != nil {
 		return fmt.Errorf("cannot set hairpin mode on %s: %w", port.Name, err)
 	}
 	return nil
 }
 
-// removePort removes a lease's port, and with it a veth pair's other end.
-func (n *Network) removePort(e lease) error { return removeLink(n.port(e.link(), e.Tap)) }
+// removePort removes a lease's port, and with it a veth pair's other end. A tap
+// stays, plugged in nowhere.
+func (n *Network) removePort(e lease) error {
+	if e.Port != "" {
+		err := unplug(e.Port, n.bridge.index)
+		if err == nil && n.bridge.index != 0 {
+			err = n.unguard(e)
+		}
+		return err
+	}
+	if e.Trunk != "" {
+		if err := dropDetours(n.peer(e.ID)); err != nil {
+			return err
+		}
+	}
+	return removeLink(n.port(e))
+}
 
 func removeLink(name string) error {
 	link, err := netlink.LinkByName(name)
@@ -202,17 +249,19 @@ func (n *Network) sweep() error {
 	}
 	keep := map[string]bool{}
 	for _, e := range n.ledger.all() {
-		keep[n.port(e.link(), e.Tap)] = true
+		keep[n.port(e)] = true
 		keep[n.peer(e.link())] = true
 	}
 	var errs []error
 	for _, l := range links {
 		name := l.Attrs().Name
-		if len(name) == unix.IFNAMSIZ-1 && strings.HasPrefix(name, linkPrefix(n.cfg.Bridge)) && !strings.HasPrefix(name, bridgePrefix(n.cfg.Bridge)) && !keep[name] {
+		kind, ours := strings.CutPrefix(name, linkPrefix(n.cfg.Bridge))
+		if ours && len(name) == unix.IFNAMSIZ-1 && (kind[:1] == kindHost || kind[:1] == kindPeer) && !keep[name] {
 			n.log.Info("removing a link that no container owns", "link", name)
 			errs = append(errs, removeLink(name))
 		}
 	}
+	errs = append(errs, sweepDetours(linkPrefix(n.cfg.Bridge)+kindPeer, func(peer string) bool { return keep[peer] }))
 	return errors.Join(errs...)
 }
 

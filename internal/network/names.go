@@ -13,31 +13,37 @@ const shortID = 12
 // names maps the names of attached containers to addresses and back. Several
 // containers may share a name. It is safe for concurrent use.
 type names struct {
-	subnet6 netip.Prefix // zero: no IPv6
+	subnet6 netip.Prefix                       // zero: no IPv6
+	beyond  func(id, name string) []netip.Addr // Config.Beyond
 
 	mu     sync.RWMutex
 	byName map[string][]netip.Addr
-	byAddr map[netip.Addr]string // the name to give for an address
+	byAddr map[netip.Addr]string // the container that has it
 	byID   map[string]named
 }
 
 type named struct {
 	addrs []netip.Addr
-	names []string
+	names []string          // the first is the one to give for the addresses
+	links map[string]string // Request.Links
 }
 
-func newNames() *names {
-	return &names{byName: map[string][]netip.Addr{}, byAddr: map[netip.Addr]string{}, byID: map[string]named{}}
+func newNames(beyond func(id, name string) []netip.Addr) *names {
+	return &names{beyond: beyond, byName: map[string][]netip.Addr{}, byAddr: map[netip.Addr]string{}, byID: map[string]named{}}
 }
 
 // set replaces the names of a container.
 func (n *names) set(e lease) {
 	all := make([]string, 0, len(e.Names)+3)
 	for _, s := range append(slices.Clone(e.Names), e.Hostname, e.ID[:min(len(e.ID), shortID)], e.ID) {
-		s = strings.ToLower(strings.Trim(s, "./"))
+		s = foldName(s)
 		if s != "" && len(s) <= 253 && !slices.Contains(all, s) {
 			all = append(all, s)
 		}
+	}
+	links := make(map[string]string, len(e.Links))
+	for alias, name := range e.Links {
+		links[foldName(alias)] = foldName(name)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -47,10 +53,12 @@ func (n *names) set(e lease) {
 		n.byName[s] = append(n.byName[s], addrs...)
 	}
 	for _, a := range addrs {
-		n.byAddr[a] = all[0]
+		n.byAddr[a] = e.ID
 	}
-	n.byID[e.ID] = named{addrs, all}
+	n.byID[e.ID] = named{addrs, all, links}
 }
+
+func foldName(s string) string { return strings.ToLower(strings.Trim(s, "./")) }
 
 func (n *names) remove(id string) {
 	n.mu.Lock()
@@ -78,10 +86,25 @@ func (n *names) removeLocked(id string) {
 }
 
 // lookup returns the addresses of a name, which is in lower case and without a
-// dot at its end.
-func (n *names) lookup(name string) []netip.Addr {
+// dot at its end, as the container with the address from calls it.
+func (n *names) lookup(from netip.Addr, name string) []netip.Addr {
+	n.mu.RLock()
+	id := n.byAddr[from.Unmap()]
+	n.mu.RUnlock()
+	found := n.lookupFor(id, name)
+	if len(found) == 0 && id != "" && n.beyond != nil {
+		return n.beyond(id, name)
+	}
+	return found
+}
+
+// lookupFor is lookup in this network alone, for the container of an ID.
+func (n *names) lookupFor(id, name string) []netip.Addr {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
+	if to, ok := n.byID[id].links[name]; ok {
+		name = to
+	}
 	return slices.Clone(n.byName[name])
 }
 
@@ -89,5 +112,8 @@ func (n *names) lookup(name string) []netip.Addr {
 func (n *names) reverse(a netip.Addr) string {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	return n.byAddr[a]
+	if c, ok := n.byID[n.byAddr[a]]; ok {
+		return c.names[0]
+	}
+	return ""
 }

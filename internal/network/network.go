@@ -71,7 +71,7 @@ func Open(_ context.Context, cfg Config) (*Network, error) {
 		log:     cfg.Log,
 		ledger:  l,
 		tables:  newTables(cfg.Bridge),
-		names:   newNames(),
+		names:   newNames(cfg.Beyond),
 		uplinks: map[string]bool{}, uplinks6: map[string]bool{},
 	}
 	n.held.six, n.names.subnet6 = cfg.six(), cfg.Subnet6
@@ -120,6 +120,10 @@ func (n *Network) withBridge(ctx context.Context, f func(bridge) error) error {
 	defer n.upMu.RUnlock()
 	return f(n.bridge)
 }
+
+// Up makes the bridge before a container needs it, so that nobody else takes
+// its subnet.
+func (n *Network) Up(ctx context.Context) error { return n.up(ctx) }
 
 // up makes or takes over everything that containers share.
 func (n *Network) up(ctx context.Context) error {

@@ -182,7 +182,10 @@ func TestTap(t *testing.T) {
 		return
 	}
 	n := openNetwork(t, Config{})
-	a, err := n.Attach(t.Context(), Request{ID: "vm", Tap: true, Owner: 524288})
+	taps := NewTaps(n.cfg.Bridge)
+	name, err := taps.Make("vm", 524288)
+	check(t, err)
+	a, err := n.Attach(t.Context(), Request{ID: "vm", Port: name})
 	check(t, err)
 	l, err := netlink.LinkByName(a.NIC)
 	check(t, err)
@@ -195,9 +198,19 @@ func TestTap(t *testing.T) {
 	}
 	check(t, openTap(a.NIC))
 	check(t, n.Detach(t.Context(), "vm"))
-	n.ids.lock("vm")() // its links go a moment later
-	if _, err := netlink.LinkByName(a.NIC); !isGone(err) {
-		t.Errorf("after Detach the tap is there: %v", err)
+	n.ids.lock("vm")() // it is unplugged a moment later
+	l, err = netlink.LinkByName(a.NIC)
+	check(t, err)
+	if l.Attrs().MasterIndex != 0 {
+		t.Errorf("after Detach the tap is a port still: %+v", l.Attrs())
+	}
+	check(t, taps.Sweep([]string{name}))
+	if !taps.Stands(name) {
+		t.Error("a tap that is to stay was swept away")
+	}
+	check(t, taps.Sweep(nil))
+	if taps.Stands(name) {
+		t.Error("a tap that nobody has is there still")
 	}
 }
 
@@ -211,7 +224,7 @@ func TestAttachAtOnce(t *testing.T) {
 	for i := range got {
 		wg.Go(func() {
 			var err error
-			got[i], err = n.Attach(t.Context(), Request{ID: fmt.Sprint("container", i), Tap: i%4 == 3,
+			got[i], err = n.Attach(t.Context(), Request{ID: fmt.Sprint("container", i),
 				Ports: []PortBinding{{ContainerPort: 80}, {ContainerPort: 53, Proto: "udp"}}})
 			if err != nil {
 				t.Error(err)
@@ -263,7 +276,7 @@ func snapshot(t *testing.T) []string {
 	}
 	c, err := nftables.New()
 	check(t, err)
-	for _, f := range []nftables.TableFamily{nftables.TableFamilyIPv4, nftables.TableFamilyIPv6, nftables.TableFamilyBridge} {
+	for _, f := range []nftables.TableFamily{nftables.TableFamilyIPv4, nftables.TableFamilyIPv6, nftables.TableFamilyBridge, nftables.TableFamilyNetdev} {
 		tables, err := c.ListTablesOfFamily(f)
 		check(t, err)
 		for _, tb := range tables {
@@ -287,7 +300,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	n := openNetwork(t, Config{Dir: dir})
 	start(t, n, Request{ID: "aaaa", Ports: []PortBinding{{HostPort: 8080, ContainerPort: 80}}})
-	_, err := n.Attach(t.Context(), Request{ID: "bbbb", Tap: true})
+	_, err := n.Attach(t.Context(), Request{ID: "bbbb"})
 	check(t, err)
 	// A request that fails leaves nothing either.
 	if _, err := n.Attach(t.Context(), Request{ID: "cccc", Ports: []PortBinding{{HostPort: 8081, ContainerPort: 1}, {HostPort: 8080, ContainerPort: 2}}}); !errors.Is(err, errdefs.ErrConflict) {

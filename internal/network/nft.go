@@ -39,16 +39,25 @@ func (n *Network) loadRules() error {
 	err = n.transact(func(c *nftables.Conn) error {
 		c.AddTable(n.tables.br)
 		c.DelTable(n.tables.br)
-		if err := n.tables.addBridge(c, linkPrefix(n.cfg.Bridge), n.cfg.six()); err != nil {
+		if err := n.tables.addBridge(c, linkPrefix(n.cfg.Bridge)+kindHost, n.cfg.six()); err != nil {
 			return err
 		}
 		elems := map[*nftables.Set][]nftables.SetElement{}
 		for _, e := range n.ledger.all() {
 			n.guestElements(e, elems)
+			n.tapElements(e, elems)
 		}
 		return addElements(c, elems)
 	})
 	n.guarded = err == nil
+	for _, e := range n.ledger.all() {
+		if e.Trunk == "" {
+			continue
+		}
+		if err := n.detourOf(e); err != nil {
+			n.log.Warn("a virtual machine is cut off from a network; restart it", "container", e.ID, "error", err)
+		}
+	}
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EAFNOSUPPORT) {
 		n.log.Warn("this kernel has no nftables for bridges (CONFIG_NF_TABLES_BRIDGE): containers can send with each other's addresses")
 		return nil
@@ -62,33 +71,54 @@ func (n *Network) loadRules() error {
 // addRules lets a lease send, and publishes its ports.
 func (n *Network) addRules(e lease) error {
 	n.held.relay(e)
-	return n.changeRules(e, addElements)
+	elems := map[*nftables.Set][]nftables.SetElement{}
+	n.portElements(e, elems)
+	n.guestElements(e, elems)
+	n.tapElements(e, elems)
+	return n.changeRules(elems, addElements)
 }
 
-// removeRules undoes addRules.
+// removeRules undoes addRules, but for what keeps a port from sending.
 func (n *Network) removeRules(e lease) error {
-	err := n.changeRules(e, func(c *nftables.Conn, elems map[*nftables.Set][]nftables.SetElement) error {
+	elems := map[*nftables.Set][]nftables.SetElement{}
+	n.portElements(e, elems)
+	n.guestElements(e, elems)
+	return n.dropElements(elems)
+}
+
+// unguard undoes the rest of addRules, when a lease's port is none any more.
+func (n *Network) unguard(e lease) error {
+	elems := map[*nftables.Set][]nftables.SetElement{}
+	n.tapElements(e, elems)
+	return n.dropElements(elems)
+}
+
+func (n *Network) dropElements(elems map[*nftables.Set][]nftables.SetElement) error {
+	remove := func(c *nftables.Conn, elems map[*nftables.Set][]nftables.SetElement) error {
 		for set, es := range elems {
 			if err := c.SetDeleteElements(set, es); err != nil {
 				return err
 			}
 		}
 		return nil
-	})
-	if errors.Is(err, unix.ENOENT) {
+	}
+	err := n.changeRules(elems, remove)
+	if isMissing(err) {
 		// Others flushed some of our rules; what is left is not known.
-		return n.loadRules()
+		if err = n.loadRules(); err == nil {
+			err = n.changeRules(elems, remove)
+		}
 	}
 	return err
 }
 
-func (n *Network) changeRules(e lease, change func(*nftables.Conn, map[*nftables.Set][]nftables.SetElement) error) error {
+func (n *Network) changeRules(elems map[*nftables.Set][]nftables.SetElement, change func(*nftables.Conn, map[*nftables.Set][]nftables.SetElement) error) error {
 	n.nftMu.Lock()
 	defer n.nftMu.Unlock()
-	elems := map[*nftables.Set][]nftables.SetElement{}
-	n.portElements(e, elems)
-	if n.guarded {
-		n.guestElements(e, elems)
+	if !n.guarded {
+		for _, s := range []*nftables.Set{n.tables.guests, n.tables.six.guests, n.tables.taps} {
+			delete(elems, s)
+		}
 	}
 	err := n.transact(func(c *nftables.Conn) error { return change(c, elems) })
 	if err != nil {
@@ -119,12 +149,18 @@ func (n *Network) portElements(e lease, elems map[*nftables.Set][]nftables.SetEl
 
 func (n *Network) guestElements(e lease, elems map[*nftables.Set][]nftables.SetElement) {
 	mac, _ := net.ParseMAC(e.MAC) // checked when it was entered
-	port := n.port(e.link(), e.Tap)
+	port := n.port(e)
 	add := func(s *nftables.Set, addr netip.Addr) { elems[s] = append(elems[s], guestElement(port, mac, addr)) }
 	add(n.tables.guests, e.Address)
 	if e.Address6.IsValid() {
 		add(n.tables.six.guests, e.Address6)
 		add(n.tables.six.guests, linkLocalOf(mac))
+	}
+}
+
+func (n *Network) tapElements(e lease, elems map[*nftables.Set][]nftables.SetElement) {
+	if e.Port != "" {
+		elems[n.tables.taps] = append(elems[n.tables.taps], nftables.SetElement{Key: ifname(e.Port)})
 	}
 }
 

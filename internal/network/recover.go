@@ -26,7 +26,7 @@ func (n *Network) Recover(ctx context.Context, live []Request) error {
 	for _, e := range n.ledger.all() {
 		r, ok := keep[e.ID]
 		if ok {
-			_, err := netlink.LinkByName(n.port(e.link(), e.Tap))
+			_, err := netlink.LinkByName(n.port(e))
 			ok = !isGone(err)
 			if !ok {
 				n.log.Warn("a running container has lost its network interface; restart it", "container", e.ID)
@@ -40,7 +40,7 @@ func (n *Network) Recover(ctx context.Context, live []Request) error {
 			continue
 		}
 		n.ledger.update(e.ID, func(l *lease) {
-			l.Names = r.Names
+			l.Names, l.Links = r.Names, r.Links
 			if r.Hostname != "" {
 				l.Hostname = r.Hostname
 			}
@@ -84,7 +84,7 @@ func (n *Network) replugAll(b bridge) {
 // replug makes sure that a container's link is a port of the bridge, which may
 // have been removed and made again.
 func (n *Network) replug(e lease, b bridge) error {
-	link, err := netlink.LinkByName(n.port(e.link(), e.Tap))
+	link, err := netlink.LinkByName(n.port(e))
 	if err != nil {
 		return err
 	}

@@ -39,13 +39,13 @@ func TestRecover(t *testing.T) {
 	a.serve("a", 80)
 	g := start(t, n, requests[1])
 	g.serve("g", 80)
-	_, err := n.Attach(t.Context(), Request{ID: "tap", Tap: true})
+	_, err := n.Attach(t.Context(), Request{ID: "lost"})
 	check(t, err)
 	port := a.Ports[0].HostPort
 	published := netip.AddrPortFrom(netip.MustParseAddr("198.51.100.1"), port).String()
 	other.want("tcp", published, "a 198.51.100.2")
 	crash(n)
-	n.ledger.release("tap") // as if it had died before it wrote down the lease
+	n.ledger.release("lost") // as if it had died before it wrote down the lease
 	check(t, n.ledger.save())
 
 	// Without a daemon everything but names goes on.
@@ -65,20 +65,20 @@ func TestRecover(t *testing.T) {
 	if got := a.query(t, "renamed", false); len(got) != 1 || got[0] != a.addr.String() {
 		t.Errorf("name after Recover: %v", got)
 	}
-	if got := n.names.lookup("a"); len(got) != 0 {
+	if got := n.names.lookupFor("", "a"); len(got) != 0 {
 		t.Errorf("an old name is known: %v", got)
 	}
 	links, err := linkList()
 	check(t, err)
 	for _, l := range links {
-		if name := l.Attrs().Name; strings.HasPrefix(name, linkPrefix(n.cfg.Bridge)) && name != n.port("aaaa", false) {
+		if name := l.Attrs().Name; strings.HasPrefix(name, linkPrefix(n.cfg.Bridge)) && name != n.hostEnd("aaaa") {
 			t.Errorf("link %s was left", name)
 		}
 	}
 
 	// A crash, and no container survives it: nothing stays.
 	crash(n)
-	l, err := netlink.LinkByName(n.port("aaaa", false))
+	l, err := netlink.LinkByName(n.hostEnd("aaaa"))
 	check(t, err)
 	check(t, netlink.LinkDel(l))
 	n = openNetwork(t, Config{Dir: dir})

@@ -124,7 +124,7 @@ func (r *resolver) serveUDP(ctx context.Context, c *net.UDPConn, subnet netip.Pr
 		if err != nil || !subnet.Contains(from.Addr().Unmap()) {
 			continue
 		}
-		resp, q, forward := r.names.answer(buf[:k], subnet)
+		resp, q, forward := r.names.answer(from.Addr(), buf[:k], subnet)
 		if forward && !r.asks {
 			resp, forward = q.reply(dnsmessage.RCodeServerFailure, nil), false
 		}
@@ -187,13 +187,13 @@ func (r *resolver) serveTCP(ctx context.Context, l net.Listener, subnet netip.Pr
 			stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 			defer stop()
 			defer func() { _ = c.Close() }()
-			r.serveStream(ctx, c, subnet)
+			r.serveStream(ctx, c, from, subnet)
 		})
 	}
 }
 
 // serveStream answers one query after the other.
-func (r *resolver) serveStream(ctx context.Context, c net.Conn, subnet netip.Prefix) {
+func (r *resolver) serveStream(ctx context.Context, c net.Conn, from netip.Addr, subnet netip.Prefix) {
 	for {
 		if err := c.SetDeadline(time.Now().Add(streamIdle)); err != nil {
 			return
@@ -202,7 +202,7 @@ func (r *resolver) serveStream(ctx context.Context, c net.Conn, subnet netip.Pre
 		if err != nil {
 			return
 		}
-		resp, q, forward := r.names.answer(msg, subnet)
+		resp, q, forward := r.names.answer(from, msg, subnet)
 		if forward {
 			if r.asks {
 				resp = r.fwd.exchange(ctx, msg, true)

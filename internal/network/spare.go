@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 
 	"github.com/vishvananda/netlink"
 )
@@ -16,18 +15,8 @@ func SpareID() string {
 	return "spare-" + hex.EncodeToString(b)
 }
 
-// SpareTap makes a tap for the user owner ahead of the container that will use
-// it, by Request.Spare, and returns its name. Until then nothing passes. It is
-// gone with the bridge.
-func (n *Network) SpareTap(ctx context.Context, id string, owner int) (nic string, err error) {
-	err = n.withBridge(ctx, func(b bridge) error {
-		nic, err = n.addTap(id, owner, b)
-		return err
-	})
-	return nic, err
-}
-
-// SparePair is SpareTap for a veth pair. The container's end is made in the
+// SparePair makes a veth pair ahead of the container that will use it, by
+// Request.Spare. Until then nothing passes. The container's end is made in the
 // network namespace of the process pid, as SpareNIC, and the pair goes with it:
 // to move an interface there takes grace periods during which nobody else can
 // change the host's network.
@@ -42,15 +31,13 @@ func (n *Network) SparePair(ctx context.Context, id string, pid int) error {
 func (n *Network) SpareNIC(id string) string { return n.peer(id) }
 
 // DropSpare removes a spare that nothing has taken.
-func (n *Network) DropSpare(id string) error {
-	return errors.Join(removeLink(n.port(id, false)), removeLink(n.port(id, true)))
-}
+func (n *Network) DropSpare(id string) error { return removeLink(n.hostEnd(id)) }
 
 // stands says whether the spare of a request is there and plugged in.
 func (n *Network) stands(r Request, b bridge) bool {
 	if r.Spare == "" {
 		return false
 	}
-	l, err := netlink.LinkByName(n.port(r.Spare, r.Tap))
+	l, err := netlink.LinkByName(n.hostEnd(r.Spare))
 	return err == nil && l.Attrs().MasterIndex == b.index
 }

@@ -23,6 +23,7 @@ type tables struct {
 
 	br     *nftables.Table
 	guests *nftables.Set // port of the bridge, MAC, address: who may send what
+	taps   *nftables.Set // ports of the bridge whose names do not tell that they are
 
 	six tables6
 }
@@ -41,6 +42,7 @@ func newTables(bridge string) *tables {
 	t.up = &nftables.Set{Table: t.ip, ID: 3, Name: uplinkSet, KeyType: nftables.TypeIFName}
 	t.guests = &nftables.Set{Table: t.br, ID: 1, Name: "guests",
 		KeyType: nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeEtherAddr, nftables.TypeIPAddr)}
+	t.taps = &nftables.Set{Table: t.br, ID: 3, Name: "taps", KeyType: nftables.TypeIFName}
 	t.six = newTables6(name, t.br)
 	return t
 }
@@ -149,7 +151,7 @@ func (t *tables) lookupOne() []expr.Any {
 // frame before the bridge learns from it.
 func (t *tables) addBridge(c *nftables.Conn, prefix string, six bool) error {
 	c.AddTable(t.br)
-	for _, s := range []*nftables.Set{t.guests, t.six.guests} {
+	for _, s := range []*nftables.Set{t.guests, t.six.guests, t.taps} {
 		if err := c.AddSet(s, nil); err != nil {
 			return err
 		}
@@ -164,26 +166,28 @@ func (t *tables) addBridge(c *nftables.Conn, prefix string, six bool) error {
 	field := func(base expr.PayloadBase, offset, size, reg uint32) expr.Any {
 		return &expr.Payload{DestRegister: reg, Base: base, Offset: offset, Len: size}
 	}
-	ours := iifPrefix(prefix)
 	// An interface's name fills four registers, a MAC two.
 	port := &expr.Meta{Key: expr.MetaKeyIIFNAME, Register: reg0}
 	etherSource := field(expr.PayloadBaseLLHeader, 6, 6, reg4)
-	rule(ours, etherType(unix.ETH_P_IP),
-		[]expr.Any{port, etherSource, field(expr.PayloadBaseNetworkHeader, ipSource, 4, reg6)},
-		inSet(t.guests), accept())
-	// RFC 826, Ethernet and IPv4: sender's MAC at 8, its address at 14.
-	arpSender := field(expr.PayloadBaseNetworkHeader, 14, 4, reg6)
-	rule(ours, etherType(unix.ETH_P_ARP),
-		[]expr.Any{
-			field(expr.PayloadBaseNetworkHeader, 0, 6, reg0),
-			&expr.Cmp{Op: expr.CmpOpEq, Register: reg0, Data: []byte{0, 1, 8, 0, 6, 4}},
-			port, etherSource, arpSender,
-		}, inSet(t.guests),
-		[]expr.Any{port, field(expr.PayloadBaseNetworkHeader, 8, 6, reg4), arpSender}, inSet(t.guests), accept())
-	if six {
-		t.six.guard(func(parts ...[]expr.Any) { rule(append([][]expr.Any{ours}, parts...)...) })
+	tap := append([]expr.Any{port}, inSet(t.taps)...)
+	for _, ours := range [][]expr.Any{iifPrefix(prefix), tap} {
+		rule(ours, etherType(unix.ETH_P_IP),
+			[]expr.Any{port, etherSource, field(expr.PayloadBaseNetworkHeader, ipSource, 4, reg6)},
+			inSet(t.guests), accept())
+		// RFC 826, Ethernet and IPv4: sender's MAC at 8, its address at 14.
+		arpSender := field(expr.PayloadBaseNetworkHeader, 14, 4, reg6)
+		rule(ours, etherType(unix.ETH_P_ARP),
+			[]expr.Any{
+				field(expr.PayloadBaseNetworkHeader, 0, 6, reg0),
+				&expr.Cmp{Op: expr.CmpOpEq, Register: reg0, Data: []byte{0, 1, 8, 0, 6, 4}},
+				port, etherSource, arpSender,
+			}, inSet(t.guests),
+			[]expr.Any{port, field(expr.PayloadBaseNetworkHeader, 8, 6, reg4), arpSender}, inSet(t.guests), accept())
+		if six {
+			t.six.guard(func(parts ...[]expr.Any) { rule(append([][]expr.Any{ours}, parts...)...) })
+		}
+		rule(ours, drop())
 	}
-	rule(ours, drop())
 	return nil
 }
 

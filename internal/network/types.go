@@ -32,6 +32,9 @@ type Config struct {
 	// Reserved tells which subnets the engine's other networks have, whether
 	// or not their bridges are there. It must not call this network. May be nil.
 	Reserved func() []netip.Prefix
+	// Beyond finds what a container calls name in the other networks that it is
+	// in. It may be called at any time, also with Attach on its way. May be nil.
+	Beyond func(id, name string) []netip.Addr
 }
 
 func (c *Config) reserved() []netip.Prefix {
@@ -57,18 +60,23 @@ type Description struct {
 
 // Request describes a container that joins the network.
 type Request struct {
-	ID       string
-	Tap      bool     // a tap for a hypervisor instead of a veth pair
-	Owner    int      // the user ID that may open the tap without privileges
-	Hostname string   // also a DNS name
-	Names    []string // DNS names; the ID and its first 12 digits are names too
-	MAC      string   // empty: derived from the address
+	ID string
+	// Port is a tap of Taps that becomes the bridge's port, Trunk one behind
+	// which the container's interface lies beside those in other networks.
+	// Without both the container gets a veth pair.
+	Port, Trunk string
+	Hostname    string   // also a DNS name
+	Names       []string // DNS names; the ID and its first 12 digits are names too
+	MAC         string   // empty: derived from the address
 	// Address is the one that the container should have. It gets another when
 	// this one is taken or lies outside the subnet, and without one the
 	// address that it had last.
 	Address  netip.Addr
 	Address6 netip.Addr // the same of the network's IPv6
 	Ports    []PortBinding
+	// Links are what this container alone calls others of the network: of each
+	// name, one that all know.
+	Links map[string]string
 	// Spare is what Spare made and nothing has taken yet: its link is used.
 	// Empty, or a link that has gone: a new one is made.
 	Spare string
@@ -86,7 +94,8 @@ type PortBinding struct {
 // Attachment is what a container needs to know of its place on the network.
 type Attachment struct {
 	// NIC is the interface for the container, on the host: the free end of a
-	// veth pair, which its agent moves away, or a persistent tap.
+	// veth pair, which its agent moves away, or the tap. Empty behind a trunk:
+	// the guest makes one, which has to send with the MAC.
 	NIC       string
 	MAC       string
 	MTU       int

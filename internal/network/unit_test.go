@@ -148,12 +148,12 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(newQuery("2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa", dnsmessage.TypePTR, 0))
 	f.Add(newQuery("elsewhere.example", dnsmessage.TypeMX, 100))
 	f.Add([]byte{0, 1, 8, 0, 0, 1, 0, 0, 0, 0, 0, 0})
-	n := newNames()
+	n := newNames(nil)
 	n.subnet6 = netip.MustParsePrefix("fd00::/64")
 	n.set(lease{ID: "0123456789abcdef", Address: netip.MustParseAddr("172.18.0.2"), Address6: netip.MustParseAddr("fd00::2"), Names: []string{"web"}})
 	subnet := netip.MustParsePrefix("172.18.0.0/16")
 	f.Fuzz(func(t *testing.T, msg []byte) {
-		resp, q, forward := n.answer(msg, subnet)
+		resp, q, forward := n.answer(netip.Addr{}, msg, subnet)
 		if forward {
 			if resp != nil || len(msg) < hdrLen {
 				t.Fatal("forwarded and answered")

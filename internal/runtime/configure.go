@@ -24,8 +24,11 @@ func (r *Runtime) configure(ctx context.Context, c *container, b *blank, io *std
 	var sent cleanup.Stack // descriptors that the stage gets
 	defer sent.Clean()
 	defer c.closeShares()
-	if c.owns(unix.CLONE_NEWNET) && b.nic == "" {
+	if c.owns(unix.CLONE_NEWNET) {
 		for _, l := range c.req.Links {
+			if l.Above || l.Name == b.nic {
+				continue
+			}
 			if err := r.moveLink(ctx, l.Name, b.pid); err != nil {
 				return reply, nil, err
 			}

@@ -81,7 +81,7 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 		}
 	}
 	nic := ""
-	if len(c.req.Links) == 1 {
+	if len(c.req.Links) > 0 {
 		nic = c.req.Links[0].Name
 	}
 	wanted := c.req.Foundation()

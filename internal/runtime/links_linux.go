@@ -82,11 +82,34 @@ func setUpLinks(links []agent.Link) error {
 	}
 	defer h.Close()
 	for _, l := range links {
-		if err := setUpLink(h, l); err != nil {
+		if l.Above {
+			err = makeAbove(h, l)
+			l.Name = l.NewName
+		}
+		if err == nil {
+			err = setUpLink(h, l)
+		}
+		if err != nil {
 			return fmt.Errorf("cannot set up the interface %s: %w", l.NewName, err)
 		}
 	}
 	return nil
+}
+
+// makeAbove makes an interface above a device of this network namespace. What
+// comes for other MACs is not passed on between the two: the networks that they
+// are in have nothing to do with each other.
+func makeAbove(h *netlink.Handle, l agent.Link) error {
+	device, err := h.LinkByName(l.Name)
+	if err != nil {
+		return err
+	}
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.ParentIndex = l.NewName, device.Attrs().Index
+	if attrs.HardwareAddr, err = net.ParseMAC(l.MAC); err != nil {
+		return errorf(agent.ClassInvalid, "%w", err)
+	}
+	return h.LinkAdd(&netlink.Macvlan{LinkAttrs: attrs, Mode: netlink.MACVLAN_MODE_PRIVATE})
 }
 
 // changeLink gives an interface attributes and sets it up, all in one message.
@@ -143,7 +166,12 @@ func setUpLink(h *netlink.Handle, l agent.Link) error {
 			return fmt.Errorf("cannot add address %s: %w", a, err)
 		}
 	}
-	for _, g := range l.Gateways {
+	return addDefaults(h, index, l.Gateways)
+}
+
+// addDefaults makes an interface that of the default routes.
+func addDefaults(h *netlink.Handle, index int, gateways []string) error {
+	for _, g := range gateways {
 		ip := net.ParseIP(g)
 		if ip == nil {
 			return errorf(agent.ClassInvalid, "gateway %q is not an IP address", g)

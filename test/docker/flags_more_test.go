@@ -78,6 +78,18 @@ func networkCases() []feature {
 			w.run(t, "--network", n, "--name", name, "busybox", "true")
 			equal(t, "its networks", cli(t, "inspect", "--format", "{{range $n, $_ := .NetworkSettings.Networks}}{{$n}} {{end}}", name), n+" ")
 		}},
+		{name: "--network NAME --network OTHER", prove: func(t *testing.T, w wall) {
+			n, first := network(t)
+			o, second := network(t)
+			got := w.run(t, "--rm", "--network", "name="+n+",ip="+first+".77", "--network", "name="+o+",ip="+second+".78,gw-priority=7", "busybox", "sh", "-c",
+				"ip -4 -o addr show scope global | awk '{ print $2, $4 }'; ip route | awk '/^default/ { print $3, $5 }'")
+			equal(t, "its addresses and its way out", got, "eth0 "+first+".77/24\neth1 "+second+".78/24\n"+second+".1 eth1")
+		}},
+		{name: "--link", prove: func(t *testing.T, w wall) {
+			other := w.name(t)
+			w.run(t, "--detach", "--name", other, "busybox", "sleep", "1000")
+			w.run(t, "--rm", "--link", other+":friend", "busybox", "ping", "-c", "1", "-W", "10", "friend")
+		}},
 		{name: "--network-alias", prove: func(t *testing.T, w wall) {
 			n, _ := network(t)
 			w.run(t, "--detach", "--name", w.name(t), "--network", n, "--network-alias", "other", "busybox", "sleep", "1000")

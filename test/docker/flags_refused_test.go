@@ -47,7 +47,6 @@ func runRefusals() []feature {
 			equal(t, "whose it is", w.run(t, "--rm", "--ipc", "host", "busybox", "readlink", "/proc/self/ns/ipc"), ownNamespace(t, "ipc"))
 		}},
 		{"--ipc container:NAME", []string{"--ipc", "container:other"}, shares("--ipc container:NAME"), joins("--ipc", "ipc")},
-		{"--link", []string{"--link", "other"}, instead("--link", "containers of the network reach each other by name"), nil},
 		{"--link-local-ip", []string{"--link-local-ip", "169.254.3.3"}, later("a link-local address"), nil},
 		{"--log-driver DRIVER", []string{"--log-driver", "syslog"}, both("logger: no log driver named 'syslog' is registered"), nil},
 		{"--log-opt mode=non-blocking", []string{"--log-opt", "mode=non-blocking"}, instead("--log-opt mode=non-blocking", "leave it out, nothing between a workload and its log waits for a reader"), nil},

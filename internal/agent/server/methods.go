@@ -84,6 +84,7 @@ func (s *Server) registerContainers(r *runtime.Runtime) {
 	m[agent.MethodPause] = plain(func(_ context.Context, req *agent.IDRequest) error { return r.Pause(req.ID) })
 	m[agent.MethodResume] = plain(func(_ context.Context, req *agent.IDRequest) error { return r.Resume(req.ID) })
 	m[agent.MethodUpdate] = plain(func(_ context.Context, req *agent.UpdateRequest) error { return r.Update(req) })
+	m[agent.MethodRewire] = plain(func(ctx context.Context, req *agent.RewireRequest) error { return r.Rewire(ctx, req) })
 	m[agent.MethodStats] = unary(func(_ context.Context, req *agent.IDRequest) (agent.StatsResponse, error) {
 		return r.Stats(req.ID)
 	})

@@ -59,7 +59,11 @@ func (s *Store) Create(ctx context.Context, spec Spec, others ...netip.Prefix) (
 	if e.net, err = network.Open(ctx, s.config(&e.Network)); err != nil {
 		return Network{}, fmt.Errorf("cannot make network %s: %w", spec.Name, err)
 	}
-	if err := s.write(&e.Network); err != nil {
+	err = s.write(&e.Network)
+	if err == nil {
+		err = e.net.Up(ctx)
+	}
+	if err != nil {
 		return Network{}, errors.Join(err, e.net.Remove(context.WithoutCancel(ctx)), s.drop(id))
 	}
 	s.mu.Lock()

@@ -5,6 +5,6 @@
 //
 // What a network is lies in DIR/ID.json, until it is removed; who has which
 // address in it lies in RUN/ID, which a reboot may clear. Its bridge is made
-// with its first container. A removal is written down before it begins: what a
+// with it, and by a later daemon with the first container. A removal is written down before it begins: what a
 // crash leaves of it, the next Open takes away.
 package networks

@@ -22,9 +22,10 @@ import (
 
 // Config says where networks live.
 type Config struct {
-	Dir    string // of what they are
-	Run    string // of who is in them; a reboot may clear it
-	Bridge string // of the engine's default network
+	Dir    string                             // of what they are
+	Run    string                             // of who is in them; a reboot may clear it
+	Bridge string                             // of the engine's default network
+	Beyond func(id, name string) []netip.Addr // see network.Config
 	Log    *slog.Logger
 }
 
@@ -106,7 +107,7 @@ func (s *Store) config(n *Network) network.Config {
 	return network.Config{
 		Dir: filepath.Join(s.cfg.Run, n.ID), Bridge: network.BridgeName(s.cfg.Bridge, n.ID), Subnet: n.Subnet, Gateway: n.Gateway, Range: n.Range,
 		Subnet6: n.Subnet6, Gateway6: n.Gateway6, Range6: n.Range6,
-		Internal: n.Internal, Default: s.cfg.Bridge, Log: s.cfg.Log,
+		Internal: n.Internal, Default: s.cfg.Bridge, Beyond: s.cfg.Beyond, Log: s.cfg.Log,
 	}
 }
 
