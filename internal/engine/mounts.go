@@ -32,6 +32,9 @@ func (e *Engine) mountPoints(c *container.Config, h *container.HostConfig, wall 
 		if wall == kernel.VM && m.Propagation != "" && m.Propagation != mount.PropagationRPrivate && m.Propagation != mount.PropagationPrivate {
 			return invalid("cannot use bind propagation %s with isolation %q: mounts do not pass from one kernel to another", m.Propagation, wall)
 		}
+		if info, err := os.Stat(m.Source); wall == kernel.VM && m.Type == mount.TypeBind && err == nil && info.Mode()&os.ModeSocket != 0 {
+			return invalid("cannot bind a socket of the host on %s with isolation %q: who listens is reached on the host's kernel alone; use --isolation container, or an address of the network", m.Target, wall)
+		}
 		taken[m.Target] = true
 		list = append(list, m)
 		return nil

@@ -139,6 +139,7 @@ var runCases = []feature{
 	{name: "--publish-all", prove: func(t *testing.T, w wall) {
 		w.serving(t, "", "--publish-all", "--expose", "8080")
 	}},
+	{name: "--volume SOCKET:PATH", refused: map[wall]string{"vm": noSockets}, prove: socket},
 	{name: "--volumes-from", prove: func(t *testing.T, w wall) {
 		from := w.name(t)
 		cli(t, "create", "--isolation", string(w), "--volume", shared+":/of/another:ro", "--name", from, "busybox")
@@ -173,6 +174,34 @@ func (w wall) serving(t *testing.T, address string, flags ...string) {
 		got, _ := io.ReadAll(conn)
 		return string(got) == "served\n"
 	})
+}
+
+const noSockets = `cannot bind a socket of the host on /dev/log with isolation "vm": who listens is reached on the host's kernel alone; use --isolation container, or an address of the network`
+
+// socket gives a container a socket of the host to write to.
+func socket(t *testing.T, w wall) {
+	path := filepath.Join(t.TempDir(), "log")
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := os.Chmod(path, 0o666); err != nil { // the container's users are others
+		t.Fatal(err)
+	}
+	if w == "vm" {
+		w.refuses(t, noSockets, "--volume", path+":/dev/log")
+		return
+	}
+	w.run(t, "--rm", "--volume", path+":/dev/log", "busybox", "logger", "told to the host")
+	deadline, _ := soon(t).Deadline()
+	if err := l.SetReadDeadline(deadline); err != nil {
+		t.Fatal(err)
+	}
+	p := make([]byte, 1024)
+	if n, err := l.Read(p); err != nil || !strings.Contains(string(p[:n]), "told to the host") {
+		t.Errorf("it has said %q (%v)", p[:n], err)
+	}
 }
 
 // detachKeys leaves a container by keys of the user's choice.
