@@ -117,9 +117,9 @@ func networkEndpoints() []feature {
 			equal(t, "status of a driver that is not there", ask(t, "POST", "/networks/create", map[string]any{"Name": "other", "Driver": "overlay"}).status, 404)
 		}},
 		{name: "GET /networks/{id}", prove: func(t *testing.T, w wall) {
+			b := w.bench(t)
 			var n apinetwork.Inspect
 			does(t, 200, &n, "GET", "/networks/bridge"+query("verbose", "1"), nil)
-			b := w.bench(t)
 			if ep := n.Containers[b.id]; ep.Name != b.name || !ep.IPv4Address.IsValid() {
 				t.Errorf("of the container, it has %+v", ep)
 			}
@@ -131,8 +131,8 @@ func networkEndpoints() []feature {
 			says(t, 404, "network "+n.ID+" not found", "DELETE", "/networks/"+n.ID, nil)
 			says(t, 403, "bridge is a pre-defined network and cannot be removed", "DELETE", "/networks/bridge", nil)
 		}},
-		{name: "POST /networks/{id}/connect", prove: connects, note: "a container that does not run"},
-		{name: "POST /networks/{id}/disconnect", prove: connects, note: "a container that does not run"},
+		{name: "POST /networks/{id}/connect", prove: connects},
+		{name: "POST /networks/{id}/disconnect", prove: connects},
 		{name: "POST /networks/prune", once: true, prove: func(t *testing.T, _ wall) {
 			n := makeNetwork(t, map[string]any{"Labels": map[string]string{"prune": "yes"}})
 			var r apinetwork.PruneReport
@@ -174,6 +174,16 @@ func connects(t *testing.T, w wall) {
 	if left := in(); strings.Contains(left, n.Name) {
 		t.Errorf("its networks after it: %s", left)
 	}
+	running := w.script(t, "sleep 1000")
+	links := func() string {
+		t.Helper()
+		return strings.Join(strings.Fields(cli(t, "exec", running, "ls", "/sys/class/net")), " ")
+	}
+	equal(t, "the links", links(), "eth0 lo")
+	does(t, 200, nil, "POST", "/networks/"+n.ID+"/connect", map[string]any{"Container": running})
+	equal(t, "the links when it is connected", links(), "eth0 eth1 lo")
+	does(t, 200, nil, "POST", "/networks/"+n.ID+"/disconnect", map[string]any{"Container": running})
+	equal(t, "the links after it", links(), "eth0 lo")
 	for _, verb := range []string{"connect", "disconnect"} {
 		says(t, 404, "network nosuch not found", "POST", "/networks/nosuch/"+verb, map[string]any{"Container": id})
 		noContainer(t, "POST", "/networks/"+n.ID+"/"+verb, map[string]any{"Container": "nosuch"})
