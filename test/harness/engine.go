@@ -195,13 +195,14 @@ func (e *Engine) StopDaemon() error {
 	}
 }
 
-// Log returns what the daemon has said.
+// Log returns what the daemon has said last, and then the host's agent.
 func (e *Engine) Log() string {
-	b, _ := os.ReadFile(e.logPath())
-	if len(b) > 16<<10 {
-		b = b[len(b)-16<<10:]
+	var all []byte
+	for _, path := range []string{e.logPath(), filepath.Join(e.Run, "agent.log")} {
+		b, _ := os.ReadFile(path)
+		all = append(all, b[max(0, len(b)-16<<10):]...)
 	}
-	return string(b)
+	return string(all)
 }
 
 func (e *Engine) logPath() string { return filepath.Join(e.dir, "aboded.log") }
