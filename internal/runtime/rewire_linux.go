@@ -86,6 +86,9 @@ func (w *wiring) change(req *agent.RewireRequest) (err error) {
 		}
 	}
 	for _, l := range req.Add {
+		if err := w.clear(l.NewName); err != nil {
+			return err
+		}
 		if l.Above {
 			if l, err = w.above(l); err != nil {
 				return err
@@ -99,6 +102,16 @@ func (w *wiring) change(req *agent.RewireRequest) (err error) {
 		return nil
 	}
 	return w.setDefault(req.Default)
+}
+
+// clear removes what a daemon has left that died before it had written down
+// what it did.
+func (w *wiring) clear(name string) error {
+	link, err := w.h.LinkByName(name)
+	if err == nil && (link.Type() == "macvlan" || link.Type() == "device") {
+		return w.remove(name)
+	}
+	return nil
 }
 
 // remove takes an interface away. The kernel's own device cannot be removed,

@@ -3,7 +3,9 @@ package faults
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 )
 
 // kill -9 of the daemon with containers in a network of their own: they are in
@@ -47,5 +49,75 @@ func TestNetworkSurvives(t *testing.T) {
 		if left, _ := os.ReadDir(dir); len(left) > 0 {
 			t.Errorf("%s: %v is left", dir, left)
 		}
+	}
+}
+
+// kill -9 of the daemon with containers in several networks, one of which they
+// have joined while they ran: they are in all of them under the next one, and
+// leave them as ever.
+func TestSeveralNetworksSurvive(t *testing.T) {
+	e := start(t)
+	e.Abode(t, "network", "create", "first")
+	e.Abode(t, "network", "create", "second")
+	e.Abode(t, "run", "-d", "--name", "peer", "--network", "second", "busybox", "sleep", "1000")
+	for _, isolation := range isolations {
+		e.Abode(t, "run", "-d", "--isolation", isolation, "--name", "srv-"+isolation, "--network", "first", "busybox", "sleep", "1000")
+		e.Abode(t, "network", "connect", "--alias", "alias-"+isolation, "second", "srv-"+isolation)
+	}
+	e.KillDaemon()
+	if err := e.StartDaemon(); err != nil {
+		t.Fatal(err)
+	}
+	for _, isolation := range isolations {
+		e.Abode(t, "exec", "peer", "ping", "-c1", "-W5", "alias-"+isolation)
+		e.Abode(t, "exec", "srv-"+isolation, "ping", "-c1", "-W5", "peer")
+		e.Abode(t, "network", "disconnect", "first", "srv-"+isolation)
+	}
+	e.KillDaemon()
+	if err := e.StartDaemon(); err != nil {
+		t.Fatal(err)
+	}
+	for _, isolation := range isolations {
+		e.Abode(t, "exec", "srv-"+isolation, "ping", "-c1", "-W5", "peer")
+		e.Abode(t, "network", "disconnect", "second", "srv-"+isolation)
+		if out := e.Abode(t, "exec", "srv-"+isolation, "ip", "-o", "link"); strings.Contains(out, "eth") {
+			t.Errorf("%s: out of all networks it has an interface: %s", isolation, out)
+		}
+		e.Abode(t, "rm", "-f", "srv-"+isolation)
+	}
+	e.Abode(t, "rm", "-f", "peer")
+	e.Abode(t, "network", "rm", "first", "second")
+}
+
+// kill -9 of the daemon while a running container joins and leaves networks: it
+// is in them or not, can change that as ever, and what it had of the host goes.
+func TestKilledDuringConnect(t *testing.T) {
+	for _, isolation := range isolations {
+		t.Run(isolation, func(t *testing.T) {
+			e := start(t)
+			e.Abode(t, "network", "create", "other")
+			e.Abode(t, "run", "-d", "--name", "peer", "--network", "other", "busybox", "sleep", "1000")
+			e.Abode(t, "run", "-d", "--isolation", isolation, "--name", "srv", "busybox", "sleep", "1000")
+			for i, verb := range []string{"connect", "disconnect", "connect", "disconnect", "connect", "disconnect"} {
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					_, _ = e.Try("network", verb, "other", "srv")
+				}()
+				time.Sleep(time.Duration(i+1) * 12 * time.Millisecond)
+				e.KillDaemon()
+				<-done
+				if err := e.StartDaemon(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := e.Try("network", "disconnect", "other", "srv"); err == nil {
+				t.Log("it was in the network")
+			}
+			e.Abode(t, "network", "connect", "other", "srv")
+			e.Abode(t, "exec", "srv", "ping", "-c1", "-W5", "peer")
+			e.Abode(t, "rm", "-f", "srv", "peer")
+			e.Abode(t, "network", "rm", "other")
+		})
 	}
 }
