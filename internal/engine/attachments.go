@@ -114,23 +114,14 @@ func (c *Container) joinNetworks(ctx context.Context, rec *record, cu *cleanup.S
 	if err := c.linked(rec); err != nil {
 		return j, 0, err
 	}
-	clean := func(what string, f func(context.Context) error) {
-		cu.Add(func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
-			defer cancel()
-			if err := f(ctx); err != nil {
-				c.e.log.Warn("a failed start leaves something", "what", what, "container", c.id, "error", err)
-			}
-		})
-	}
-	clean("network", func(ctx context.Context) error { return c.e.leaveAll(ctx, rec) })
+	c.onFailure(ctx, cu, "network", func(ctx context.Context) error { return c.e.leaveAll(ctx, rec) })
 	s, ok, err := c.takeSpare(ctx, rec)
 	if err != nil {
 		return j, 0, err
 	}
 	owner = rec.Owner
 	if ok {
-		clean("what was made ahead", func(ctx context.Context) error { return c.e.forget(ctx, s) })
+		c.onFailure(ctx, cu, "what was made ahead", func(ctx context.Context) error { return c.e.forget(ctx, s) })
 		if s.owner != 0 {
 			owner = s.owner
 		}
@@ -141,7 +132,7 @@ func (c *Container) joinNetworks(ctx context.Context, rec *record, cu *cleanup.S
 			if j.Tap, err = c.e.taps.Make(rec.ID, owner); err != nil {
 				return j, 0, err
 			}
-			clean("tap", func(context.Context) error { return c.e.taps.Remove(j.Tap) })
+			c.onFailure(ctx, cu, "tap", func(context.Context) error { return c.e.taps.Remove(j.Tap) })
 		}
 	}
 	j.Out = c.e.gateway(rec.Endpoints)

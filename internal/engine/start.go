@@ -137,16 +137,7 @@ func (c *Container) bringUp(ctx context.Context, rec *record) (err error) {
 		return err
 	}
 	took.lap("kernel")
-	clean := func(what string, f func(context.Context) error) {
-		cu.Add(func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
-			defer cancel()
-			if err := f(ctx); err != nil {
-				c.e.log.Warn("a failed start leaves something", "what", what, "container", c.id, "error", err)
-			}
-		})
-	}
-	clean("container at its agent", func(ctx context.Context) error {
+	c.onFailure(ctx, &cu, "container at its agent", func(ctx context.Context) error {
 		return k.Agent().Call(ctx, agent.MethodDelete, agent.IDRequest{ID: c.id}, nil)
 	})
 	req, err := c.describe(k, rec.asJoined(joined), &nets)
@@ -208,14 +199,19 @@ func (c *Container) place(ctx context.Context, wall kernel.Provider, rec *record
 	if err != nil {
 		return nil, err
 	}
+	c.onFailure(ctx, cu, "kernel", k.Release)
+	return k, nil
+}
+
+// onFailure adds a step that takes back what a start has made, should it fail.
+func (c *Container) onFailure(ctx context.Context, cu *cleanup.Stack, what string, f func(context.Context) error) {
 	cu.Add(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
 		defer cancel()
-		if err := k.Release(ctx); err != nil {
-			c.e.log.Warn("a failed start leaves something", "what", "kernel", "container", c.id, "error", err)
+		if err := f(ctx); err != nil {
+			c.e.log.Warn("a failed start leaves something", "what", what, "container", c.id, "error", err)
 		}
 	})
-	return k, nil
 }
 
 // failed records a start that came to nothing.
