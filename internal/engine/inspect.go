@@ -152,7 +152,10 @@ func (rec *record) endpoints(st *status) map[string]*apinetwork.EndpointSettings
 			ep.EndpointID = hex.EncodeToString(sum[:])
 		}
 		if running && had != nil {
-			ep.DNSNames = append(rec.dnsNames(&p), shortID(rec.ID))
+			ep.DNSNames = rec.dnsNames(&p)
+			if id := shortID(rec.ID); !slices.Contains(ep.DNSNames, id) { // docker-compose 1 makes it an alias
+				ep.DNSNames = append(ep.DNSNames, id)
+			}
 			had.describe(ep)
 		}
 		all[p.Name] = ep

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/abode-run/abode/internal/agent"
 )
@@ -14,6 +15,18 @@ type attacher struct {
 	stdout, stderr bool
 	mu             sync.Mutex
 	done           chan struct{} // closed when no more output will come
+	exited         chan struct{} // closed when the process has
+}
+
+// stall is how long an attacher may take none of what a process has left. Until
+// the process ends it is waited for; then somebody waits for the end.
+const stall = 4 * time.Second
+
+// hurry bounds the write to an attacher that is under way, or the next.
+func hurry(w io.Writer) {
+	if d, ok := w.(interface{ SetWriteDeadline(time.Time) error }); ok {
+		_ = d.SetWriteDeadline(time.Now().Add(stall))
+	}
 }
 
 func (a *attacher) write(kind byte, p []byte) error {
@@ -22,6 +35,11 @@ func (a *attacher) write(kind byte, p []byte) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	select {
+	case <-a.exited:
+		hurry(a.w)
+	default:
+	}
 	return agent.WriteIO(a.w, kind, p)
 }
 
@@ -59,7 +77,7 @@ func (r *Runtime) Attach(ctx context.Context, req *agent.AttachRequest, conn io.
 
 // join says whether the output has ended.
 func (s *stdio) join(ctx context.Context, to *agent.AttachStreams, conn io.ReadWriter, begun func() error) (ended bool, err error) {
-	a := &attacher{w: conn, stdout: to.Stdout, stderr: to.Stderr, done: make(chan struct{})}
+	a := &attacher{w: conn, stdout: to.Stdout, stderr: to.Stderr, done: make(chan struct{}), exited: s.exited}
 	a.mu.Lock() // output waits until the call was answered
 	s.attach(a)
 	defer s.detach(a)

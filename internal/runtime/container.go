@@ -144,6 +144,7 @@ func (r *Runtime) Start(ctx context.Context, req *agent.StartRequest, conn io.Re
 	if err != nil {
 		return fmt.Errorf("cannot tell of an exit: %w", err)
 	}
+	hurry(conn)
 	return agent.WriteIO(conn, agent.IOExit, exit)
 }
 

@@ -172,6 +172,11 @@ func (s *stdio) exit() {
 	s.exitOnce.Do(func() {
 		s.exitAt = time.Now()
 		close(s.exited)
+		s.mu.Lock()
+		for a := range s.attachers {
+			hurry(a.w)
+		}
+		s.mu.Unlock()
 		for _, f := range []*os.File{s.out, s.err} {
 			if f != nil {
 				f.SetReadDeadline(s.exitAt.Add(grace))
