@@ -126,10 +126,15 @@ func (c *Container) plugIn(ctx context.Context, next *record, p *endpoint) error
 	if err := c.rewire(ctx, next, &was, &now, req); err != nil {
 		return err
 	}
-	if err := c.rejoined(next, now); err != nil {
+	runs, err := c.rejoined(next, now)
+	if err != nil {
 		return err
 	}
 	cu.Release()
+	if !runs { // it has given back what it had by then
+		c.undo("network", c.e.leave(back, c.id, p.Network))
+		return nil
+	}
 	c.e.networkEvent(events.ActionConnect, c.id, p)
 	return nil
 }
@@ -163,7 +168,7 @@ func (c *Container) unplug(ctx context.Context, next *record, p *endpoint) error
 		c.undo("published ports", err)
 		now.in(now.Out).Ports = bound
 	}
-	if err := c.rejoined(next, now); err != nil {
+	if _, err := c.rejoined(next, now); err != nil {
 		return err
 	}
 	c.e.networkEvent(events.ActionDisconnect, c.id, p)
@@ -231,12 +236,29 @@ func (c *Container) guestDevice() (string, error) {
 	return c.kernel.Link(0), nil
 }
 
-// rejoined records what networks a running container is in.
-func (c *Container) rejoined(next *record, now attachments) error {
+// rejoined records what networks a running container is in, and says whether
+// it runs still.
+func (c *Container) rejoined(next *record, now attachments) (runs bool, err error) {
 	if err := c.saveRecord(next); err != nil {
-		return err
+		return false, err
 	}
-	return c.setStatus(func(st *status) { st.Networks = now })
+	err = c.setStatus(func(st *status) {
+		if runs = st.Phase.active(); runs {
+			st.Networks = now
+		}
+	})
+	return runs, err
+}
+
+// leaveRest takes away the places that a container came by while it ended and
+// gave back what it had. The caller holds mu.
+func (c *Container) leaveRest(given *attachments) {
+	for _, p := range c.st.Networks.Places {
+		if given.in(p.Network) == nil {
+			c.undo("network", c.e.leave(context.WithoutCancel(c.e.ctx), c.id, p.Network))
+		}
+	}
+	c.st.Networks = attachments{}
 }
 
 // undo logs what a change of networks could not take back.

@@ -110,7 +110,7 @@ func (c *Container) finish(k kernel.Kernel, exit agent.Exit, why string) {
 	if err := c.setStatus(func(st *status) { st.Ended = &ended{exit, why} }); err != nil {
 		c.e.log.Warn("an exit code is lost if the daemon ends now", "container", c.id, "error", err)
 	}
-	c.giveBack(k, remove && rec.discards())
+	given := c.giveBack(k, remove && rec.discards())
 	c.endExecs()
 	var done chan struct{}
 	var waiting []*waiter
@@ -121,7 +121,8 @@ func (c *Container) finish(k kernel.Kernel, exit agent.Exit, why string) {
 		c.dropMonitor() // of one that was begun meanwhile
 		c.kernel, done = nil, c.ended
 		st.Health = unchecked(st.Health)
-		st.Phase, st.PID, st.Networks, st.Ended = phaseExited, 0, attachments{}, nil
+		c.leaveRest(&given)
+		st.Phase, st.PID, st.Ended = phaseExited, 0, nil
 		st.ExitCode, st.OOMKilled, st.Error, st.FinishedAt = exit.Code, exit.OOMKilled, why, exit.At
 		next = c.plan(st, ran)
 		// As dockerd: also when a restart follows.
@@ -161,10 +162,10 @@ func (c *Container) tellJoined(action events.Action, rec *record) {
 	}
 }
 
-// giveBack returns what a container has of the host. It goes on after
-// failures, which it logs. Discard says that nobody reads again what the
+// giveBack returns what a container has of the host, and tells what that was of
+// networks. It goes on after failures, which it logs. Discard says that nobody reads again what the
 // container has written.
-func (c *Container) giveBack(k kernel.Kernel, discard bool) {
+func (c *Container) giveBack(k kernel.Kernel, discard bool) attachments {
 	step := func(what string, f func(context.Context) error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.e.ctx), cleanTimeout)
 		defer cancel()
@@ -209,4 +210,5 @@ func (c *Container) giveBack(k kernel.Kernel, discard bool) {
 	took.lap("kernel and network")
 	c.e.log.Debug("a container has ended", append(took.attrs(), "container", c.id)...)
 	os.RemoveAll(c.e.dirs.RunDir(runName(rec.Isolation), c.id))
+	return st.Networks
 }

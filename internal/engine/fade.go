@@ -33,8 +33,9 @@ func (c *Container) fade(k kernel.Kernel, rec *record, exit agent.Exit, ran time
 	c.e.containers.hide(c.id)
 	c.died(rec, exit, ran)
 	c.gone()
-	c.giveBack(k, rec.discards())
+	given := c.giveBack(k, rec.discards())
 	c.mu.Lock()
+	c.leaveRest(&given)
 	c.dropMonitor()
 	c.kernel, c.st.Phase = nil, phaseRemoving
 	done := c.ended

@@ -121,3 +121,28 @@ func TestKilledDuringConnect(t *testing.T) {
 		})
 	}
 }
+
+// A container that ends while it is connected leaves nothing in the network.
+func TestEndsDuringConnect(t *testing.T) {
+	e := start(t)
+	e.Abode(t, "network", "create", "other")
+	for _, isolation := range isolations {
+		for i := range 6 {
+			e.Abode(t, "run", "-d", "--isolation", isolation, "--name", "srv", "busybox", "sleep", "1000")
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				time.Sleep(time.Duration(i) * 4 * time.Millisecond)
+				_, _ = e.Try("kill", "srv")
+			}()
+			_, _ = e.Try("network", "connect", "other", "srv")
+			<-ended
+			e.Abode(t, "wait", "srv")
+			if got := e.Abode(t, "network", "inspect", "-f", "{{len .Containers}}", "other"); got != "0" {
+				t.Errorf("%s: %s containers are in the network", isolation, got)
+			}
+			e.Abode(t, "rm", "srv")
+		}
+	}
+	e.Abode(t, "network", "rm", "other")
+}
