@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	goruntime "runtime"
 	"slices"
 	"strings"
 
@@ -154,18 +153,11 @@ func (c *container) foreignNetwork(joins []join) int {
 // container may not do whose users have no privileges there: it would see the
 // interfaces of this kernel's own.
 func sysfsOf(netns int) (fd int, err error) {
-	failed := make(chan error)
-	go func() {
-		goruntime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		failed <- func() error {
-			if err := unix.Setns(netns, unix.CLONE_NEWNET); err != nil {
-				return fmt.Errorf("cannot enter the network namespace: %w", err)
-			}
-			fd, err = fsMount("sysfs", attrSystem|unix.MOUNT_ATTR_RDONLY)
-			return err
-		}()
-	}()
-	return fd, <-failed
+	err = inNetwork(netns, func() error {
+		fd, err = fsMount("sysfs", attrSystem|unix.MOUNT_ATTR_RDONLY)
+		return err
+	})
+	return fd, err
 }
 
 // sharedShm is where, in a container's directory, the file system of shared

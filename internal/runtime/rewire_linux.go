@@ -46,26 +46,19 @@ func (r *Runtime) Rewire(ctx context.Context, req *agent.RewireRequest) error {
 		return err
 	}
 	defer host.Close()
+	ns, err := os.Open(procPath(c.main.pid, "ns/net"))
+	if err == nil {
+		defer ns.Close()
+		err = c.main.signal(0) // the number was its own when it was opened
+	}
+	if err != nil {
+		return errorf(agent.ClassConflict, "container %s is not running", req.ID)
+	}
 	w := &wiring{host: int(host.Fd())}
-	if err := inNetworkOf(c.main.pid, func() error { return w.change(req) }); err != nil {
+	if err := inNetwork(int(ns.Fd()), func() error { return w.change(req) }); err != nil {
 		return err
 	}
 	return c.refill(req.Files)
-}
-
-// inNetworkOf calls f on a thread in pid's network namespace.
-func inNetworkOf(pid int, f func() error) error {
-	ns, err := os.Open(procPath(pid, "ns/net"))
-	if err != nil {
-		return errorf(agent.ClassConflict, "the container's network cannot be had: %w", err)
-	}
-	defer ns.Close()
-	return onThread(func() error {
-		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("cannot enter the container's network: %w", err)
-		}
-		return f()
-	})
 }
 
 // wiring is the work of a RewireRequest inside the container's network

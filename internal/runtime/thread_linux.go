@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"fmt"
 	goruntime "runtime"
 
 	"golang.org/x/sys/unix"
@@ -21,4 +22,14 @@ func onThread(f func() error) error {
 		done <- f()
 	}()
 	return <-done
+}
+
+// inNetwork runs f on a thread in a network namespace.
+func inNetwork(ns int, f func() error) error {
+	return onThread(func() error {
+		if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("cannot enter the network namespace: %w", err)
+		}
+		return f()
+	})
 }
