@@ -1,20 +1,17 @@
 package engine
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"net/url"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
-	"text/template"
-	"time"
 )
 
-// maxTag bounds what a template makes.
+// maxTag bounds a tag, in bytes.
 const maxTag = 4 << 10
 
 // checkDetails validates the options that say what of a container is told with
@@ -25,7 +22,7 @@ func checkDetails(opts map[string]string) error {
 			return invalid("invalid value for %s: %v", key, err)
 		}
 	}
-	if _, err := tagTemplate(opts["tag"]); err != nil {
+	if err := checkTag(opts["tag"]); err != nil {
 		return invalid("invalid value for tag: %v", err)
 	}
 	return nil
@@ -67,16 +64,8 @@ func (rec *record) logDetails() (string, error) {
 	if err := errors.Join(choose(rec.Config.Labels, opts["labels"], opts["labels-regex"]), choose(env, opts["env"], opts["env-regex"])); err != nil {
 		return "", err
 	}
-	tag, err := tagTemplate(opts["tag"])
-	if err != nil {
-		return "", err
-	}
-	var b bounded
-	if err := tag.Execute(&b, newLogInfo(rec)); err != nil {
-		return "", err
-	}
-	if b.Len() > 0 {
-		details["tag"] = b.String()
+	if tag := rec.tag(); tag != "" {
+		details["tag"] = tag
 	}
 	var list []string
 	for _, k := range slices.Sorted(maps.Keys(details)) {
@@ -85,78 +74,42 @@ func (rec *record) logDetails() (string, error) {
 	return strings.Join(list, ","), nil
 }
 
-func tagTemplate(text string) (*template.Template, error) {
-	return template.New("log-tag").Funcs(template.FuncMap{
-		"json": func(v any) (string, error) {
-			b, err := json.Marshal(v)
-			return string(b), err
-		},
-		"split": strings.Split,
-		"join":  strings.Join,
-		"lower": strings.ToLower,
-		"upper": strings.ToUpper,
-		"truncate": func(s string, n int) string {
-			return s[:max(0, min(n, len(s)))]
-		},
-	}).Parse(text)
+// tagFields are what a tag may name, as Docker's.
+var tagFields = map[string]func(*record) string{
+	"ID":          func(rec *record) string { return shortID(rec.ID) },
+	"FullID":      func(rec *record) string { return rec.ID },
+	"Name":        func(rec *record) string { return rec.Name },
+	"ImageID":     func(rec *record) string { return shortID(rec.Image.Encoded()) },
+	"ImageFullID": func(rec *record) string { return rec.Image.String() },
+	"ImageName":   func(rec *record) string { return rec.Config.Image },
+	"Command":     func(rec *record) string { return strings.Join(rec.command(), " ") },
+	"DaemonName":  func(*record) string { return "docker" },
+	"Hostname": func(*record) string {
+		name, _ := os.Hostname()
+		return name
+	},
 }
 
-// logInfo is what a tag's template may name: the fields and methods of Docker's.
-type logInfo struct {
-	Config                               map[string]string
-	ContainerID, ContainerName           string
-	ContainerEntrypoint                  string
-	ContainerArgs                        []string
-	ContainerImageID, ContainerImageName string
-	ContainerCreated                     time.Time
-	ContainerEnv                         []string
-	ContainerLabels                      map[string]string
-	DaemonName                           string
-	command                              []string
+var tagField = regexp.MustCompile(`\{\{ *\.([A-Za-z]+) *\}\}`)
+
+// checkTag refuses what is more than fields: who writes a template for the
+// daemon to run could keep it busy.
+func checkTag(tag string) error {
+	for _, m := range tagField.FindAllStringSubmatch(tag, -1) {
+		if tagFields[m[1]] == nil {
+			return fmt.Errorf("there is no .%s; there are .%s", m[1], strings.Join(slices.Sorted(maps.Keys(tagFields)), ", ."))
+		}
+	}
+	if strings.Contains(tagField.ReplaceAllString(tag, ""), "{{") {
+		return errors.New("only fields such as {{.Name}} are supported")
+	}
+	return nil
 }
 
-func newLogInfo(rec *record) *logInfo {
-	i := &logInfo{
-		Config: rec.Host.LogConfig.Config, ContainerID: rec.ID, ContainerName: "/" + rec.Name, ContainerImageID: rec.Image.String(),
-		ContainerImageName: rec.Config.Image, ContainerCreated: rec.Created, ContainerEnv: rec.Config.Env, ContainerLabels: rec.Config.Labels,
-		DaemonName: "docker", command: rec.command(),
-	}
-	if len(i.command) > 0 {
-		i.ContainerEntrypoint, i.ContainerArgs = i.command[0], i.command[1:]
-	}
-	return i
-}
-
-// ID is the beginning of FullID.
-func (i *logInfo) ID() string { return shortID(i.ContainerID) }
-
-// FullID is the container's.
-func (i *logInfo) FullID() string { return i.ContainerID }
-
-// Name is the container's.
-func (i *logInfo) Name() string { return strings.TrimPrefix(i.ContainerName, "/") }
-
-// ImageID is the beginning of ImageFullID.
-func (i *logInfo) ImageID() string { return shortID(strings.TrimPrefix(i.ContainerImageID, "sha256:")) }
-
-// ImageFullID is the image's, with its algorithm.
-func (i *logInfo) ImageFullID() string { return i.ContainerImageID }
-
-// ImageName is what the user has called the image.
-func (i *logInfo) ImageName() string { return i.ContainerImageName }
-
-// Command is the container's, its words divided by spaces.
-func (i *logInfo) Command() string { return strings.Join(i.command, " ") }
-
-// Hostname is the engine's.
-func (i *logInfo) Hostname() (string, error) { return os.Hostname() }
-
-// bounded is a buffer for no more than a tag.
-type bounded struct{ bytes.Buffer }
-
-func (b *bounded) Write(p []byte) (int, error) {
-	if b.Len()+len(p) > maxTag {
-		return 0, errors.New("the tag is too long")
-	}
-	return b.Buffer.Write(p)
+// tag is the container's for its log.
+func (rec *record) tag() string {
+	tag := tagField.ReplaceAllStringFunc(rec.Host.LogConfig.Config["tag"], func(field string) string {
+		return tagFields[tagField.FindStringSubmatch(field)[1]](rec)
+	})
+	return tag[:min(len(tag), maxTag)]
 }

@@ -20,15 +20,14 @@ func TestLogDetails(t *testing.T) {
 	}
 	type opts = map[string]string
 	for want, o := range map[string]opts{
-		"":                          {"labels": "none,,", "env": "BARE,x"},
-		"a.b=1+2,z=%26":             {"labels": "z,a.b"},
-		"a.b=1+2,a.c=3":             {"labels-regex": "^a[.]"},
-		"HOME=%2Fx,z=%26":           {"labels": "z", "env": "HOME"},
-		"HOLD=1,HOME=%2Fx":          {"env-regex": "^HO"},
-		"tag=plain":                 {"tag": "plain"},
-		"tag=abababababab%2FWEB":    {"tag": "{{.ID}}/{{upper .Name}}"},
-		"tag=%2Fe+a+b+img%3A1+%2Fe": {"tag": "{{.Command}} {{.ImageName}} {{.ContainerEntrypoint}}"},
-		"tag=1+2+ab":                {"tag": `{{index .ContainerLabels "a.b"}} {{truncate .FullID 2}}`},
+		"":                       {"labels": "none,,", "env": "BARE,x"},
+		"a.b=1+2,z=%26":          {"labels": "z,a.b"},
+		"a.b=1+2,a.c=3":          {"labels-regex": "^a[.]"},
+		"HOME=%2Fx,z=%26":        {"labels": "z", "env": "HOME"},
+		"HOLD=1,HOME=%2Fx":       {"env-regex": "^HO"},
+		"tag=plain":              {"tag": "plain"},
+		"tag=abababababab%2Fweb": {"tag": "{{.ID}}/{{ .Name }}"},
+		"tag=%2Fe+a+b+img%3A1":   {"tag": "{{.Command}} {{.ImageName}}"},
 		"tag=" + digest.FromString("x").Encoded()[:12] + "+docker": {"tag": "{{.ImageID}} {{.DaemonName}}"},
 	} {
 		rec.Host.LogConfig = container.LogConfig{Type: logJSON, Config: o}
@@ -39,10 +38,12 @@ func TestLogDetails(t *testing.T) {
 			t.Errorf("%v: got %q, want %q; error %v", o, got, want, err)
 		}
 	}
-	for _, bad := range []string{"{{.Nothing}}", `{{printf "%5000d" 1}}`, "{{range 1000000000}}x{{end}}"} {
+	for bad, want := range map[string]string{
+		"{{.Nothing}}": "there is no .Nothing; there are .Command", "{{range 1000000000}}x{{end}}": "only fields such as {{.Name}}", "{{.ID}}{{": "only fields",
+	} {
 		rec.Host.LogConfig.Config = opts{"tag": bad}
-		if got, err := rec.logDetails(); err == nil {
-			t.Errorf("%s was accepted: %.40q", bad, got)
+		if err := checkLogs(rec.Host.LogConfig); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q in it", bad, err, want)
 		}
 	}
 }
