@@ -122,23 +122,29 @@ func TestRestartOnFailure(t *testing.T) {
 			t.Errorf("%s: exit code %d", w, code)
 		}
 		l.until(id, "ended for good", exited)
-		stop()
 		if res, _ := l.Inspect(t.Context(), id, false); res.RestartCount != 2 || res.State.Status != "exited" || res.State.Running || res.State.Restarting {
 			t.Errorf("%s: %d restarts, %+v", w, res.RestartCount, res.State)
 		}
 		if got := l.logs(id); got != "ran\nran\nran\n" {
 			t.Errorf("%s: log %q", w, got)
 		}
+		want := []string{"start", "die", "start", "die", "start", "die"}
 		var actions []string
-		for m := range told {
-			if m.Actor.ID == id {
-				actions = append(actions, string(m.Action))
+		for late := time.After(10 * time.Second); len(actions) < len(want); { // the last is told after the state
+			select {
+			case m := <-told:
+				if m.Actor.ID == id {
+					actions = append(actions, string(m.Action))
+				}
+				continue
+			case <-late:
 			}
+			break
 		}
-		if want := []string{"start", "die", "start", "die", "start", "die"}; !slices.Equal(actions, want) {
+		stop()
+		if !slices.Equal(actions, want) {
 			t.Errorf("%s: events %v", w, actions)
 		}
-
 	}
 }
 
