@@ -66,13 +66,17 @@ func checkLogs(c container.LogConfig) error {
 		case "mode":
 			switch container.LogMode(value) {
 			case container.LogModeUnset, container.LogModeBlocking:
-			case container.LogModeNonBlock:
-				return instead("leave it out, nothing between a workload and its log waits for a reader", "--log-opt mode=non-blocking")
+			case container.LogModeNonBlock: // so it is: nobody has to take what is written
 			default:
 				return invalid("logger: logging mode not supported: %s", value)
 			}
 		case "max-buffer-size":
-			return invalid("logger: max-buffer-size option is only supported with 'mode=%s'", container.LogModeNonBlock)
+			if container.LogMode(c.Config["mode"]) != container.LogModeNonBlock {
+				return invalid("logger: max-buffer-size option is only supported with 'mode=%s'", container.LogModeNonBlock)
+			}
+			if _, err := units.RAMInBytes(value); err != nil {
+				return invalid("logger: error parsing option max-buffer-size: %v", err)
+			}
 		case "labels", "labels-regex", "env", "env-regex", "tag":
 			if c.Type == logJSON {
 				continue

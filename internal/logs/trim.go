@@ -25,6 +25,18 @@ func (b Bound) total() int64 {
 	return b.Size * int64(b.Files)
 }
 
+// minFrame is the least that it pays to write by itself.
+const minFrame = 256
+
+// Frame is the largest payload of which several fit, in bytes, so that the end
+// of the output is kept whenever the log is trimmed.
+func (b Bound) Frame() int {
+	if b.total() == 0 {
+		return MaxPayload
+	}
+	return int(max(minFrame, min(b.total()/16, MaxPayload)))
+}
+
 // keep is how many of the newest bytes a Trim leaves.
 func (b Bound) keep() int64 {
 	if b.Files == 1 {

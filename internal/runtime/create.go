@@ -135,6 +135,7 @@ func (r *Runtime) create(ctx context.Context, c *container) error {
 	if err != nil {
 		return err
 	}
+	io.frame = c.req.LogBound.Frame()
 	io.logFails = func(err error) {
 		r.log.Error("output of a container is not logged", "container", c.id, "error", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +26,7 @@ type stdio struct {
 
 	logMu sync.Mutex
 	log   io.Writer // nil: none
+	frame int       // bytes of output that are logged at a time, at most; 0: any number
 	// logFails is told when the log begins to fail, once until it works again.
 	logFails func(error)
 	logErr   error // of the last write
@@ -241,7 +243,7 @@ func available(f *os.File) int {
 func (s *stdio) emit(kind byte, p []byte) {
 	if s.log != nil {
 		s.logMu.Lock()
-		err := logs.Append(s.log, kind, time.Now(), p)
+		err := s.append(kind, p)
 		if err != nil && s.logErr == nil && s.logFails != nil {
 			s.logFails(err)
 		}
@@ -259,6 +261,21 @@ func (s *stdio) emit(kind byte, p []byte) {
 			s.detach(a)
 		}
 	}
+}
+
+// append writes output to the log. The caller holds logMu.
+func (s *stdio) append(kind byte, p []byte) error {
+	frame := len(p)
+	if s.frame > 0 {
+		frame = min(frame, s.frame)
+	}
+	now := time.Now()
+	for part := range slices.Chunk(p, frame) {
+		if err := logs.Append(s.log, kind, now, part); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // write gives p to the process's standard input.

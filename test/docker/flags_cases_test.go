@@ -116,9 +116,9 @@ var runCases = []feature{
 		r := call(t, "", "logs", name)
 		equal(t, "logs", r.code == 1 && strings.Contains(r.stderr, "configured logging driver does not support reading"), true)
 	}},
-	{name: "--log-opt", note: "`max-size`, `max-file`, `compress`, `mode=blocking`", prove: func(t *testing.T, w wall) {
+	{name: "--log-opt", note: "`max-size`, `max-file`, `compress`, `mode`, `max-buffer-size`", prove: func(t *testing.T, w wall) {
 		name := w.name(t)
-		w.run(t, "--log-opt", "max-size=200k", "--name", name, "busybox", "seq", "1", "200000")
+		w.run(t, "--log-opt", "max-size=200k", "--log-opt", "mode=non-blocking", "--log-opt", "max-buffer-size=1m", "--name", name, "busybox", "seq", "1", "200000")
 		kept := cli(t, "logs", name)
 		if n := strings.Count(kept, "\n"); n < 10 || n > 30000 || !strings.HasSuffix(kept, "\n200000") {
 			t.Errorf("of 200000 lines %d are kept, the end being %q", n, kept[max(0, len(kept)-20):])
