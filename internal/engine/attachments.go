@@ -158,14 +158,15 @@ func (c *Container) joinNetworks(ctx context.Context, rec *record, cu *cleanup.S
 	return j, owner, nil
 }
 
-// takeSpare is spare, but for one whose interface has gone.
+// takeSpare is spare, but for one whose interface has gone. A guest that waits
+// has laid its disks for a container that begins with its device.
 func (c *Container) takeSpare(ctx context.Context, rec *record) (spare, bool, error) {
-	net := c.e.network
-	if len(rec.Endpoints) > 0 {
-		var err error
-		if net, err = c.e.use(rec, &rec.Endpoints[0]); err != nil {
-			return spare{}, false, err
-		}
+	if len(rec.Endpoints) == 0 {
+		return spare{}, false, nil
+	}
+	net, err := c.e.use(rec, &rec.Endpoints[0])
+	if err != nil {
+		return spare{}, false, err
 	}
 	s, ok, err := c.e.spare(ctx, rec, net)
 	if ok && rec.tap() && !c.e.taps.Stands(s.nic) {
