@@ -58,13 +58,7 @@ func (t *tables) addIP(c *nftables.Conn, cfg *Config, subnet netip.Prefix, dnsPo
 			return err
 		}
 	}
-	chain := func(name string, kind nftables.ChainType, hook *nftables.ChainHook, prio nftables.ChainPriority) func(...[]expr.Any) {
-		policy := nftables.ChainPolicyAccept // of what is none of ours
-		ch := c.AddChain(&nftables.Chain{Name: name, Table: t.ip, Type: kind, Hooknum: hook, Priority: &prio, Policy: &policy})
-		return func(parts ...[]expr.Any) {
-			c.AddRule(&nftables.Rule{Table: t.ip, Chain: ch, Exprs: matches(parts...)})
-		}
-	}
+	chain := chainsOf(c, t.ip)
 	const is, not = expr.CmpOpEq, expr.CmpOpNeq
 	loopback := netip.MustParsePrefix("127.0.0.0/8")
 	gateway := netip.PrefixFrom(cfg.gateway(subnet), 32)
@@ -102,21 +96,8 @@ func (t *tables) addIP(c *nftables.Conn, cfg *Config, subnet netip.Prefix, dnsPo
 	}
 
 	fwd := chain("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, *nftables.ChainPriorityFilter)
-	if cfg.Internal {
-		fwd(oif(is, bridge), iif(is, bridge), accept())
-		fwd(iif(is, bridge), drop())
-		fwd(oif(is, bridge), drop())
-	}
-	fwd(oif(is, bridge), ctState(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept())
-	fwd(oif(is, bridge), iif(is, bridge), accept())
-	// Other networks of this engine do not get in, by published ports neither.
-	fwd(oif(is, bridge), iif(is, cfg.Default), drop())
-	fwd(oif(is, bridge), iifPrefix(bridgePrefix(cfg.Default)), drop())
-	fwd(oif(is, bridge), wasDNATed(), accept())
-	fwd(oif(is, bridge), drop())
-	fwd([]expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: reg0}}, inSet(t.up),
-		[]expr.Any{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: reg0}}, inSet(t.up),
-		ctState(expr.CtStateBitNEW), drop())
+	forwardInside(fwd, cfg)
+	forwardIn(fwd, cfg, t.up)
 
 	in := chain("input", nftables.ChainTypeFilter, nftables.ChainHookInput, *nftables.ChainPriorityFilter)
 	in(iif(not, bridge), iif(not, "lo"), inPrefix(ipDestination, subnet), drop())

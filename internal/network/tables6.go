@@ -72,13 +72,7 @@ func (t *tables6) addIP(c *nftables.Conn, cfg *Config) error {
 			return err
 		}
 	}
-	chain := func(name string, kind nftables.ChainType, hook *nftables.ChainHook, prio nftables.ChainPriority) func(...[]expr.Any) {
-		policy := nftables.ChainPolicyAccept // of what is none of ours
-		ch := c.AddChain(&nftables.Chain{Name: name, Table: t.ip, Type: kind, Hooknum: hook, Priority: &prio, Policy: &policy})
-		return func(parts ...[]expr.Any) {
-			c.AddRule(&nftables.Rule{Table: t.ip, Chain: ch, Exprs: matches(parts...)})
-		}
-	}
+	chain := chainsOf(c, t.ip)
 	const is, not = expr.CmpOpEq, expr.CmpOpNeq
 
 	pre := chain("prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, *nftables.ChainPriorityNATDest)
@@ -97,23 +91,10 @@ func (t *tables6) addIP(c *nftables.Conn, cfg *Config) error {
 	}
 
 	fwd := chain("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, *nftables.ChainPriorityFilter)
-	if cfg.Internal {
-		fwd(oif(is, bridge), iif(is, bridge), accept())
-		fwd(iif(is, bridge), drop())
-		fwd(oif(is, bridge), drop())
-	}
+	forwardInside(fwd, cfg)
 	// IPv6 has no rp_filter.
 	fwd(iif(is, bridge), oif(not, bridge), addressIs(not, ip6Source, subnet), drop())
-	fwd(oif(is, bridge), ctState(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept())
-	fwd(oif(is, bridge), iif(is, bridge), accept())
-	// Other networks of this engine do not get in, by published ports neither.
-	fwd(oif(is, bridge), iif(is, cfg.Default), drop())
-	fwd(oif(is, bridge), iifPrefix(bridgePrefix(cfg.Default)), drop())
-	fwd(oif(is, bridge), wasDNATed(), accept())
-	fwd(oif(is, bridge), drop())
-	fwd([]expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: reg0}}, inSet(t.up),
-		[]expr.Any{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: reg0}}, inSet(t.up),
-		ctState(expr.CtStateBitNEW), drop())
+	forwardIn(fwd, cfg, t.up)
 
 	in := chain("input", nftables.ChainTypeFilter, nftables.ChainHookInput, *nftables.ChainPriorityFilter)
 	in(iif(not, bridge), iif(not, "lo"), inPrefix(ip6Destination, subnet), drop())
