@@ -90,18 +90,10 @@ func (n *Network) attach(ctx context.Context, r Request) (a Attachment, err erro
 
 // plug lets a lease's port send, then makes it.
 func (n *Network) plug(e lease, b bridge, cu *cleanup.Stack) (string, error) {
-	err := n.addRules(e)
-	if isMissing(err) {
-		n.log.Warn("this engine's nftables rules were removed by something else; loading them again")
-		err = n.loadRules()
-	}
-	if err != nil {
+	if err := n.permit(e); err != nil {
 		return "", err
 	}
 	cu.Add(func() { _ = n.removeRules(e) })
-	if err := forgetFlows(e); err != nil {
-		n.log.Warn("publishing UDP ports", "error", err)
-	}
 	nic, err := n.addLink(e, b)
 	if err != nil {
 		return "", err
@@ -233,17 +225,21 @@ func (n *Network) Publish(_ context.Context, id string, ports []PortBinding) ([]
 	n.held.release(id)
 	bound, err := n.held.hold(id, r.Ports)
 	e, _ = n.ledger.update(id, func(e *lease) { e.Ports = bound })
-	err = errors.Join(err, n.publish(e), n.ledger.save())
-	if err != nil {
+	perr := n.permit(e)
+	if perr == nil {
+		perr = n.reflect(e)
+	}
+	if err = errors.Join(err, perr, n.ledger.save()); err != nil {
 		return nil, err
 	}
 	return bound, nil
 }
 
-// publish makes true what a lease says of ports.
-func (n *Network) publish(e lease) error {
+// permit lets a lease's port send, and publishes its ports.
+func (n *Network) permit(e lease) error {
 	err := n.addRules(e)
 	if isMissing(err) {
+		n.log.Warn("this engine's nftables rules were removed by something else; loading them again")
 		err = n.loadRules()
 	}
 	if err != nil {
@@ -252,7 +248,7 @@ func (n *Network) publish(e lease) error {
 	if err := forgetFlows(e); err != nil {
 		n.log.Warn("publishing UDP ports", "error", err)
 	}
-	return n.reflect(e)
+	return nil
 }
 
 // Lookup returns the addresses of a name in this network, as the container of
